@@ -9,9 +9,9 @@
 
 A section is defined beside the code that reads it. The annotation of a field is the type of its
 key: ``int``, ``float``, ``str``, ``bool`` or a tuple of them. ``tuple[float, float]`` is a list of
-two values in a config file, ``tuple[int, ...]`` a list of at least one. A union with ``None`` marks
-a key without a fixed default. A subclass can override only the default of an inherited key:
-``momentum: float = 0.8``.
+two values in a config file, ``tuple[int, ...]`` a list of at least one, ``dict[str, Any]`` a block,
+whose content the section checks. A union with ``None`` marks a key without a fixed default. A
+subclass can override only the default of an inherited key: ``momentum: float = 0.8``.
 """
 
 import math
@@ -30,6 +30,7 @@ PLAIN_TYPES = {
     float: ('number', 'numbers'),
     str: ('text', 'texts'),
     bool: ('true or false', 'true or false'),
+    dict: ('a block of "key: value" lines', 'blocks of "key: value" lines'),
 }
 S = TypeVar('S', bound='Section')
 
@@ -103,6 +104,7 @@ class Key:
             if Ellipsis not in inner and len(value) != len(inner):
                 raise ValueError(f'must be a list of {len(inner)} values')
             return tuple(self._convert(item, inner[0]) for item in value)
+        type_ = typing.get_origin(type_) or type_  # dict[str, Any] is a dict
         if type_ is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 (no point) as text
             try:
                 value = float(value)
@@ -223,6 +225,8 @@ def keys_of(section: type[Section]) -> dict[str, Key]:
 
 def plain(value: Any) -> Any:
     """Return a section's value in YAML and JSON types: lists instead of tuples."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
@@ -244,7 +248,7 @@ def _without_none(annotation: Any) -> Any:
 
 def _type_text(type_: Any, several: bool = False) -> str:
     if typing.get_origin(type_) is not tuple:
-        return PLAIN_TYPES[type_][several]
+        return PLAIN_TYPES[typing.get_origin(type_) or type_][several]
     inner = typing.get_args(type_)
     count = '' if Ellipsis in inner else f'{len(inner)} '
     return f'{"lists" if several else "list"} of {count}{_type_text(inner[0], several=True)}'

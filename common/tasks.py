@@ -4,8 +4,9 @@ A config without the keys of :class:`TaskKeys` has one input picture and one tas
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from common.class_maps import MAX_CLASSES
@@ -39,6 +40,12 @@ class Task:
 def kind_of(name: str) -> str:
     """Return the kind of a task by its name: ``depth`` and ``*_depth`` are depth."""
     return DEPTH if name.split('_')[-1] == 'depth' else CLASSES
+
+
+def channel_slices(tasks: Sequence[Task]) -> list[slice]:
+    """Return the channels of each task in the network's maps, which follow one another."""
+    ends = list(accumulate(task.channels for task in tasks))
+    return [slice(end - task.channels, end) for end, task in zip(ends, tasks)]
 
 
 def class_count(tasks: tuple[Task, ...]) -> int:
@@ -167,12 +174,21 @@ class TaskKeys(Section):
         return Task(name, kind, channels, self.depth_range if kind == DEPTH else None)
 
 
+def is_name(value: Any) -> bool:
+    """Return whether a value can be the name of a task."""
+    return (
+        isinstance(value, str)
+        and len(value) <= MAX_NAME_CHARACTERS
+        and _NAME.fullmatch(value) is not None
+    )
+
+
 def _check_names(names: tuple[str, ...]) -> None:
     """Raise ``SectionError`` for names that are too many, no plain words, or repeated."""
     if len(names) > MAX_TASKS:
         raise SectionError('tasks', f'must be at most {MAX_TASKS}, not {len(names)}')
     for i, name in enumerate(names):
-        if not _NAME.fullmatch(name) or len(name) > MAX_NAME_CHARACTERS:
+        if not is_name(name):
             raise SectionError(
                 'tasks',
                 'a name has lower-case letters, digits and single underscores, such as '

@@ -1,9 +1,6 @@
 """A split of a data set: a sequence of samples, each read on demand."""
 
 import logging
-import os
-import stat
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,35 +10,14 @@ import numpy as np
 
 from common.errors import InputError
 from common.log import LOG
-from common.terminal.name_list import first_names
-from datasets import orientation, pixel_limit
+from common.tasks import CLASSES, Task
+from datasets import orientation, pixel_limit, scenes
 from datasets.decoding import decoding
 from datasets.image_files import checked_size, image_size, read_image
-from datasets.info import IGNORE, DatasetInfo
+from datasets.info import DataError, DatasetInfo
 from datasets.keys import DEFAULT_READING, ImageReading
-
-NO_LABEL, NO_IMAGE = 'no label', 'a label without an image'  # reasons why a file is not used
-NOT_READ = 'its ending is not read'
-NOT_LISTED = 'in no list'
-
-
-@dataclass(frozen=True)
-class Sample:
-    """An image file and its label file.
-
-    Attributes:
-        name: Unique name in the data set, without file extension. Results are written under it, so
-            it may contain folders (``frankfurt/frankfurt_000000_000294``).
-        image: The image file.
-        label: The label file; None in a split without labels.
-        key: Outlines of the objects in this image, if one label file holds those of many images;
-            otherwise None.
-    """
-
-    name: str
-    image: Path
-    label: Path | None
-    key: bytes | None = None
+from datasets.label_values import check_range
+from datasets.samples import Sample, UnusedFile, count_of, describe_unused, regular_file
 
 
 @runtime_checkable
@@ -65,42 +41,6 @@ class JudgingDecoder(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class UnusedFile:
-    """A file among the images or labels of a data set that no sample uses.
-
-    Attributes:
-        path: The file.
-        reason: Why it is not used, in a few words, such as ``NO_LABEL``.
-    """
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True)
-class FoundSamples(Sequence[Sample]):
-    """The samples that a reader finds, and the files beside them that it does not use.
-
-    Attributes:
-        samples: The samples in order.
-        unused: The files that are not used.
-    """
-
-    samples: tuple[Sample, ...]
-    unused: tuple[UnusedFile, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
-        return self.samples[index]
-
-    def with_unused(self, files: Iterable[UnusedFile]) -> 'FoundSamples':
-        """Return the same samples with further unused files."""
-        return FoundSamples(self.samples, (*self.unused, *files))
-
-
 Split = TypeVar('Split', bound='Dataset')
 
 
@@ -120,6 +60,12 @@ class Dataset(Sequence[Sample]):
         reading: How image files are read, and how large labels may be.
         unused: The files of the split's folders that no sample uses.
         root: The folder of the data set; names of unused files are relative to it.
+        tasks: The tasks with a target for each sample; () for the label alone. The label is the
+            target of the first task with classes, and ``info`` has its classes.
+        decoders: For each task a function that reads a target file: class indices as ``decode``
+            does, or depth in metres, (H, W) float32, with 0 for unknown.
+        flow: For each picture of a sample whether it is optical flow, see
+            :mod:`datasets.flow_files`.
     """
 
     info: DatasetInfo
@@ -129,6 +75,11 @@ class Dataset(Sequence[Sample]):
     reading: ImageReading = DEFAULT_READING
     unused: tuple[UnusedFile, ...] = field(default=(), kw_only=True, repr=False, compare=False)
     root: Path | None = field(default=None, kw_only=True, compare=False)
+    tasks: tuple[Task, ...] = field(default=(), kw_only=True)
+    decoders: tuple[tuple[str, Callable[[Path], np.ndarray]], ...] = field(
+        default=(), kw_only=True, repr=False
+    )
+    flow: tuple[bool, ...] = field(default=(False,), kw_only=True)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, 'unused': ()}
@@ -144,12 +95,40 @@ class Dataset(Sequence[Sample]):
         """Return the data set with some of its samples only."""
         return replace(self, samples=tuple(self.samples[index] for index in indices))
 
+    def of_task(self, task: str) -> 'Dataset':
+        """Return the images with the class maps of one task as labels, and without other targets.
+
+        Raises:
+            DataError: It is no task with classes of this data set.
+        """
+        kinds = {each.name: each.kind for each in self.tasks}
+        if kinds.get(task, CLASSES) != CLASSES:
+            raise DataError(f'tasks: {task} is depth and has no classes')
+        info, decode = self.info.of_task(task), self.decode
+        samples = self.samples
+        if task != self.info.task:
+            decode = dict(self.decoders)[task]
+            samples = tuple(replace(each, label=each.target(task), key=None) for each in samples)
+        return replace(
+            self,
+            info=info,
+            samples=tuple(
+                replace(each, pictures=(), targets=(), companions=()) for each in samples
+            ),
+            decode=decode,
+            tasks=(),
+            decoders=(),
+            flow=(False,),
+        )
+
     def describe(self) -> str:
         """Return the numbers of samples and of unused files: ``9 pairs; 1 not used: NAME``."""
+        if self.tasks or len(self.flow) > 1:
+            return scenes.describe(self) + describe_unused(self.unused, self.root)
         labelled = sum(sample.label is not None for sample in self.samples)
         bare = len(self.samples) - labelled
-        parts = [_count(labelled, 'pair')] if labelled or not bare else []
-        parts += [_count(bare, 'image') + ' without a label'] if bare else []
+        parts = [count_of(labelled, 'pair')] if labelled or not bare else []
+        parts += [count_of(bare, 'image') + ' without a label'] if bare else []
         return ' and '.join(parts) + describe_unused(self.unused, self.root)
 
     def log_counts(self) -> None:
@@ -158,16 +137,33 @@ class Dataset(Sequence[Sample]):
         LOG.log(level, '%s %s: %s', self.info.name, self.split, self.describe())
 
     def image(self, index: int) -> np.ndarray:
-        """Return the image, (H, W, 3) uint8, BGR; raises ``InputError``."""
-        return read_image(_file(self.samples[index].image), self.reading)
+        """Return the image, (H, W, 3) uint8, BGR, or k pictures stacked, (H, W, 3k).
+
+        Pictures of other sizes are resized to that of the camera image ``Sample.image``, so
+        :meth:`pictures` is more exact. Raises ``InputError``.
+        """
+        if self.samples[index].pictures:
+            return scenes.stacked(self, index, self.pictures(index))
+        return read_image(regular_file(self.samples[index].image), self.reading)
+
+    def pictures(self, index: int) -> tuple[np.ndarray, ...]:
+        """Return all pictures of a sample in the network's order; raises ``InputError``.
+
+        Returns:
+            Arrays (H, W, 3) uint8, BGR. Sizes can differ, shapes agree. A picture of optical flow
+            has the confidence, v + 128 and u + 128 as blue, green and red.
+        """
+        if self.samples[index].pictures:
+            return scenes.read_pictures(self, index)
+        return (self.image(index),)
 
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width of the image at the lowest cost; raises ``InputError``."""
-        return image_size(_file(self.samples[index].image), self.reading)
+        return image_size(regular_file(self.samples[index].image), self.reading)
 
     def orientation(self, index: int) -> int:
         """Return the EXIF orientation of an image, 1 to 8; 1 is that of an image as stored."""
-        return orientation.of_file(_file(self.samples[index].image))
+        return orientation.of_file(regular_file(self.samples[index].image))
 
     def decoded(self, index: int) -> tuple[np.ndarray, str | None]:
         """Return the label, (H, W) uint8, without a check of its values, and its fact.
@@ -181,11 +177,23 @@ class Dataset(Sequence[Sample]):
         sample = self.samples[index]
         if sample.label is None:
             raise InputError(f'{sample.image}: the split {self.split} has no labels')
-        _file(sample.label)
-        with decoding(sample.label), pixel_limit.labels_up_to(self.reading.max_pixels):
-            if isinstance(self.decode, JudgingDecoder):
-                return self.decode.read(sample.label)
-            return self.decode(sample.label, *([] if sample.key is None else [sample.key])), None
+        return self.decode_file(sample.label, self.decode, sample.key)
+
+    def decode_file(
+        self, path: Path, decode: Callable[..., np.ndarray], key: bytes | None = None
+    ) -> tuple[np.ndarray, str | None]:
+        """Return a label or target and its fact as :meth:`decoded` does; raises ``InputError``.
+
+        Args:
+            path: The file.
+            decode: The function that reads it.
+            key: The key of its sample.
+        """
+        regular_file(path)
+        with decoding(path), pixel_limit.labels_up_to(self.reading.max_pixels):
+            if isinstance(decode, JudgingDecoder):
+                return decode.read(path)
+            return decode(path, *([] if key is None else [key])), None
 
     def examined(self, index: int) -> tuple[np.ndarray, str | None]:
         """Return :meth:`label` with its fact, see :meth:`decoded`; raises ``InputError``."""
@@ -196,6 +204,21 @@ class Dataset(Sequence[Sample]):
     def label(self, index: int) -> np.ndarray:
         """Return class indices, (H, W) uint8, 255 for ignored pixels; raises ``InputError``."""
         return self.examined(index)[0]
+
+    def target(self, index: int, task: str) -> np.ndarray:
+        """Return the target of a task; raises ``InputError``.
+
+        Returns:
+            Class indices, (H, W) uint8, 255 for ignored pixels; or of a depth task metres, (H, W)
+            float32, 0 for unknown pixels.
+        """
+        if task == self.info.task and self.info.classes:
+            return self.label(index)
+        return scenes.read_target(self, index, task)
+
+    def scene(self, index: int) -> 'scenes.Scene':
+        """Return the pictures and targets of a sample, with equal sizes; raises ``InputError``."""
+        return scenes.read(self, index)
 
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return image and label, which have the same size; raises ``InputError``."""
@@ -222,19 +245,27 @@ class Dataset(Sequence[Sample]):
         self.check_sizes(index, size, labels.shape)
         return labels, fact
 
-    def check_sizes(self, index: int, image: tuple[int, ...], label: tuple[int, ...]):
-        """Raise ``InputError`` if an image and its label differ in size.
+    def check_sizes(
+        self,
+        index: int,
+        image: tuple[int, ...],
+        label: tuple[int, ...],
+        file: Path | None = None,
+    ):
+        """Raise ``InputError`` if an image and its label, or another target, differ in size.
 
         Args:
             index: Index of the sample, for the message.
             image: (height, width) of the image.
             label: (height, width) of the label.
+            file: The file of the target; None for the label.
         """
         if tuple(image) != tuple(label):
             sample = self.samples[index]
             raise InputError(
-                f'{sample.label}: {label[1]}x{label[0]} pixels, but its image {sample.image} has '
-                f'{image[1]}x{image[0]}; {self._reason_of_sizes(index, image, label)}'
+                f'{file or sample.label}: {label[1]}x{label[0]} pixels, but its image '
+                f'{sample.image} has {image[1]}x{image[0]}; '
+                f'{self._reason_of_sizes(index, image, label)}'
             )
 
     def _reason_of_sizes(self, index: int, image: tuple[int, ...], label: tuple[int, ...]) -> str:
@@ -252,80 +283,3 @@ class Dataset(Sequence[Sample]):
             f'exif_orientation: ignore keeps the image as stored, although its EXIF orientation '
             f'is {turn}: if labels were drawn on the image as viewers show it, omit the key'
         )
-
-
-def _file(path: Path) -> Path:
-    """Return a path; raise ``InputError`` for a pipe or a device, whose reader could wait forever.
-
-    A missing file is left to its reader.
-    """
-    try:
-        mode = os.stat(path).st_mode
-    except (OSError, ValueError):
-        return path
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise InputError(f'{path}: cannot be read: is a pipe or a device, not a regular file')
-    return path
-
-
-def describe_unused(unused: Sequence[UnusedFile], root: Path | None) -> str:
-    """Return ``; 37 not used: `` with the first names and reasons; empty if all files are used.
-
-    Args:
-        unused: The files.
-        root: The folder to which the names are relative; None for absolute names.
-    """
-    if not unused:
-        return ''
-    seen: Counter[str] = Counter()
-    places = []
-    for number, file in enumerate(unused):  # the first file of every reason comes first
-        places.append((seen[file.reason], number))
-        seen[file.reason] += 1
-    names = []
-    for _, number in sorted(places):
-        path, reason = unused[number].path, unused[number].reason
-        inside = root is not None and path.is_relative_to(root)
-        names.append(f'{path.relative_to(root) if inside and root else path} ({reason})')
-    return f'; {len(unused)} not used: {first_names(names)}'
-
-
-def _count(number: int, noun: str) -> str:
-    return f'{number} {noun}{"" if number == 1 else "s"}'
-
-
-def check_range(labels: np.ndarray, num_classes: int, path: Path | None):
-    """Raise ``InputError`` unless all values are classes or 255.
-
-    NNabla reads out of bounds for any other value.
-
-    Args:
-        labels: (H, W) uint8, class indices; 255 for ignored pixels.
-        num_classes: Number of classes.
-        path: The label file, for the message.
-    """
-    counts = np.bincount(labels.ravel(), minlength=256)
-    wrong = np.flatnonzero(counts[num_classes:IGNORE]) + num_classes
-    if wrong.size:
-        raise InputError(
-            f'{path}: holds the values {", ".join(map(str, wrong[:5]))}, but there are '
-            f'{num_classes} classes, 0 to {num_classes - 1}, and 255 for ignored pixels; '
-            'is it a label file of this data set?'
-        )
-
-
-def to_network(labels: np.ndarray, num_classes: int, path: Path) -> np.ndarray:
-    """Return class indices for NNabla's losses: int32, -1 for ignored pixels.
-
-    This is the only way from a label map to a network.
-
-    Args:
-        labels: (H, W) uint8, class indices; 255 for ignored pixels.
-        num_classes: Number of classes.
-        path: The label file, for the message.
-
-    Raises:
-        InputError: A value is neither a class nor 255.
-    """
-    check_range(labels, num_classes, path)
-    return np.where(labels == IGNORE, -1, labels.astype(np.int32))

@@ -1,10 +1,11 @@
 """Facts about a data set that are known before its files are read."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from common.class_maps import MAX_CLASSES
 from common.errors import UserError
+from common.tasks import SEGMENTATION
 
 MAX_NAME_CHARACTERS = 200  # of a class: an attribute of an HDF5 file has 64 KiB for all names
 IGNORE = MAX_CLASSES  # 255, the value of ignored pixels in every label map that a reader returns
@@ -16,6 +17,23 @@ class DataError(UserError):
 
 class EmptySplitError(DataError):
     """A data set has no image for a split."""
+
+
+@dataclass(frozen=True)
+class TaskClasses:
+    """The classes of one task of a data set.
+
+    Attributes:
+        task: Name of the task.
+        classes: Names of the classes, by class index.
+        palette: Colours of the classes as (red, green, blue), by class index.
+        categories: As those of :class:`DatasetInfo`.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    categories: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +54,9 @@ class DatasetInfo:
         unmarked: What a folder without any of ``marks`` lacks, for messages.
         beginning: How the user can add it, for messages; ``{root}`` stands for the folder.
         marks: Glob patterns; a folder is a root of this data set if it matches one of them.
+        task: The task that ``classes``, ``palette`` and ``categories`` belong to.
+        others: The classes of further tasks.
+        depths: Names of the tasks whose targets are depth.
 
     Raises:
         DataError: There are more classes than a label map can hold.
@@ -52,6 +73,9 @@ class DatasetInfo:
     marks: tuple[str, ...] = ()
     unmarked: str = ''
     beginning: str = ''
+    task: str = SEGMENTATION
+    others: tuple[TaskClasses, ...] = ()
+    depths: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.classes) > MAX_CLASSES:
@@ -59,6 +83,42 @@ class DatasetInfo:
                 f'classes of the data set {self.name}: must be at most {MAX_CLASSES}, '
                 f'not {len(self.classes)}'
             )
+
+    def of_task(self, task: str) -> 'DatasetInfo':
+        """Return the facts with the classes of a task as ``classes``; the others are kept.
+
+        Raises:
+            DataError: The data set has no classes for this task.
+        """
+        if task == self.task:
+            return self
+        found = next((other for other in self.others if other.task == task), None)
+        if found is None:
+            raise DataError(
+                f'tasks: the data set {self.name} has no classes for {task}; it has '
+                f'{", ".join(self.tasks()) or "none"}'
+            )
+        own = TaskClasses(self.task, self.classes, self.palette, self.categories)
+        return replace(
+            self,
+            task=task,
+            classes=found.classes,
+            palette=found.palette,
+            categories=found.categories,
+            others=(
+                *([own] if own.classes else []),
+                *(other for other in self.others if other.task != task),
+            ),
+        )
+
+    def without_classes(self) -> 'DatasetInfo':
+        """Return the facts without classes, for tasks that are all depth."""
+        return replace(self, classes=(), palette=(), categories=None)
+
+    def tasks(self) -> list[str]:
+        """Return the names of all tasks of the data set, sorted."""
+        own = [self.task] if self.classes else []
+        return sorted({*own, *(other.task for other in self.others), *self.depths})
 
     def classes_without(self, pixels: Iterable[int]) -> list[str]:
         """Return the names of the classes whose number of pixels is 0, by class index."""

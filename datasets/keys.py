@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from common.sections import Section, config_key
 
 APPLY, IGNORE = 'apply', 'ignore'  # values of exif_orientation
+FLOW, IMAGE = 'flow', 'image'  # values of input_kind
 MAX_PIXELS = 1 << 29  # 23,170 x 23,170
 
 
@@ -53,7 +54,26 @@ DEFAULT_READING = ImageReading()
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataKeys(ImageReading):
+class InputKeys(Section):
+    """Keys of the second picture of a scene, for networks with two inputs."""
+
+    input_folder: str | None = config_key(
+        None,
+        'with inputs: 2, folder in that of the data set that has the first picture of each scene, '
+        'under the name of the camera image',
+        default_text='leftImg8bit_flow_confidence_768x384 of cityscapes, or what dataset.yaml has',
+    )
+    input_kind: str | None = config_key(
+        None,
+        'what these pictures are: flow, whose vectors scaling, mirroring and turning change, or '
+        'image, such as the frame before',
+        choices=(FLOW, IMAGE),
+        default_text="the data set's, else flow",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataKeys(ImageReading, InputKeys):
     """Keys of the data set."""
 
     dataset: str | None = config_key(

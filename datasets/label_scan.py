@@ -21,6 +21,7 @@ from common import __version__, files
 from common.errors import InputError, UserError
 from common.log import LOG
 from common.process_map import map_samples
+from common.tasks import SEGMENTATION
 from common.terminal.name_list import first_names
 from common.writing import cache_entries
 from datasets.dataset import Dataset, JudgingDecoder
@@ -132,8 +133,13 @@ def refuse_ignored(dataset: Dataset, scan: LabelScan) -> None:
 
 
 def name_classes(missing: list[str], dataset: Dataset, most: int = 10) -> str:
-    """Return the names of classes for a message: ``2 of 3 classes (car, tree)``."""
-    return f'{len(missing)} of {len(dataset.info.classes)} classes ({first_names(missing, most)})'
+    """Return the names of classes for a message: ``2 of 3 classes (car, tree)``.
+
+    Those of another task than segmentation are called by its name: ``1 of 2 classes of motion``.
+    """
+    of_task = '' if dataset.info.task == SEGMENTATION else f' of {dataset.info.task}'
+    count = f'{len(missing)} of {len(dataset.info.classes)} classes{of_task}'
+    return f'{count} ({first_names(missing, most)})'
 
 
 def place_of(dataset: Dataset) -> str:

@@ -13,6 +13,7 @@ Forms of the command for own data, which the reader ``folder`` reads, each with 
     python -m datasets.prepare init -d DATA                    # dataset.yaml, from the masks
     python -m datasets.prepare polygons ANNOTATIONS -d DATA    # masks, from LabelMe, CVAT or COCO
     python -m datasets.prepare split -d DATA                   # train.txt and val.txt
+    python -m datasets.prepare flow FRAMES -o FLOW             # optical flow between frames
 """
 
 import sys
@@ -20,6 +21,7 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from textwrap import fill
 from typing import Any
 
@@ -30,6 +32,9 @@ from common.errors import UserError
 from datasets.preparation.actions import ACTIONS, ActionContext
 from datasets.preparation.describing.init import describe_data
 from datasets.preparation.describing.settings import InitSettings
+from datasets.preparation.flow.settings import FlowSettings
+from datasets.preparation.flow.video_frames import Video
+from datasets.preparation.flow.writing import write_flow
 from datasets.preparation.outputs import check_outputs
 from datasets.preparation.polygons.convert import convert_polygons
 from datasets.preparation.polygons.settings import PolygonSettings
@@ -54,6 +59,13 @@ class _Form:
     description: str
 
 
+def _open_video(path: Path, max_pixels: int) -> Video:
+    """Open a video for ``flow``. As a command line, this module stands above all packages."""
+    from engine.inference.video import VideoReader
+
+    return VideoReader(path, max_pixels)
+
+
 FORMS = {
     'init': _Form(
         InitSettings,
@@ -71,6 +83,12 @@ FORMS = {
         write_lists,
         'Divide the images of your own data among train.txt, val.txt and test.txt, so that each '
         'class has its fair part of each.',
+    ),
+    'flow': _Form(
+        FlowSettings,
+        partial(write_flow, open_video=_open_video),
+        'Compute the optical flow between the frames of Cityscapes, a folder or a video, the first '
+        'picture of each scene for networks with two inputs.',
     ),
 }
 

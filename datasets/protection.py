@@ -35,7 +35,8 @@ def protect_dataset(
     protected.add('the description of the data set', [root / DESCRIPTION_FILE])
     protected.add('an image of the data set', (sample.image for sample in samples))
     protected.add('a label of the data set', (sample.label for sample in samples))
-    everything = (path for sample in _all_samples(name, root) for path in _files_of(sample))
+    protected.add('a file of the data set', (path for sample in samples for path in sample.files()))
+    everything = (path for sample in _all_samples(name, root) for path in sample.files())
     protected.add('a file of the data set', everything, below=root)
 
 
@@ -88,7 +89,7 @@ def holds_samples(folder: Path, name: str, root: Path, samples: Sequence[Sample]
     place, base = real(folder), real(_located(name, root))
     inside = base in place.parents
     known = [*samples, *(_all_samples(name, root) if inside else ())]
-    holding = {real(parent) for parent in {p.parent for s in known for p in _files_of(s)}}
+    holding = {real(parent) for parent in {p.parent for s in known for p in s.files()}}
     if inside:
         return _first_part(place, base) in {
             _first_part(each, base) for each in holding if base in each.parents
@@ -99,10 +100,6 @@ def holds_samples(folder: Path, name: str, root: Path, samples: Sequence[Sample]
 def _first_part(folder: Path, base: Path) -> str:
     """Return the name of the folder directly below ``base`` that contains ``folder``."""
     return folder.relative_to(base).parts[0]
-
-
-def _files_of(sample: Sample) -> list[Path]:
-    return [path for path in (sample.image, sample.label) if path is not None]
 
 
 def _all_samples(name: str, root: Path) -> Iterator[Sample]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from common.registry import Registry
 from common.terminal.short_repr import short_repr, short_text
-from datasets.dataset import Dataset, FoundSamples, Sample, describe_unused
+from datasets import opening
+from datasets.dataset import Dataset
 from datasets.info import DataError, DatasetInfo, EmptySplitError
 from datasets.keys import DEFAULT_READING, ImageReading
 from datasets.readers import (
@@ -20,6 +21,7 @@ from datasets.readers import (
     cocostuff10k,
     cocostuff164k,
     folder,
+    kitti_depth,
     layout,
     voc,
 )
@@ -29,8 +31,16 @@ from datasets.readers.contract import (
     PreparedReader,
     Reader,
     RootReader,
+    TaskReader,
 )
 from datasets.readers.lists import read_list
+from datasets.samples import (
+    ONE_IMAGE_AND_LABEL,
+    FoundSamples,
+    Sample,
+    SceneFiles,
+    describe_unused,
+)
 
 TRAINVAL = 'trainval'
 UNLABELLED_SPLIT = 'test'  # the only split whose images may lack labels
@@ -110,6 +120,7 @@ def open(
     *,
     complete: bool = True,
     reading: ImageReading = DEFAULT_READING,
+    wanted: SceneFiles = ONE_IMAGE_AND_LABEL,
 ) -> Dataset:
     """Return a split of a data set.
 
@@ -122,39 +133,60 @@ def open(
         complete: Refuse images without a label, except in a test split. If False, such a sample
             names the expected label file, so that the caller can report all missing ones.
         reading: Settings of the conversion of image files.
+        wanted: The pictures and the tasks; by default one image and its label.
 
     Raises:
-        DataError: The name or the split is unknown, the folder holds no such data, a label is
-            missing, or two samples have the same name.
+        DataError: The name or the split is unknown, the folder holds no such data, a label or
+            another file is missing, or two samples have the same name.
     """
     known, root = reader(name), Path(root)
     _check_split(known.INFO, split)
     if list_file is None or isinstance(known, RootReader):
         root = layout.locate(root, known.INFO, _others(name))
-    found = _found(known, root, split, list_file)
+    info = describe(name, root)
+    if not info.classes and not wanted.tasks:
+        raise DataError(
+            f'{root}: the data set {name} has no classes for segmentation; set tasks, of which it '
+            f'has {", ".join(info.tasks())}'
+        )
+    if wanted != ONE_IMAGE_AND_LABEL:
+        opening.check_list(name, list_file)
+        wanted = opening.check_wanted(known, info, root, wanted)
+    found = _found(known, root, split, list_file, wanted)
     if not found.samples:
         raise EmptySplitError(
             f'{list_file or root}: nothing found for the split {split}; '
             f'expected: {known.INFO.layout}{describe_unused(found.unused, root)}'
         )
     _check_names(found)
-    if complete and split != UNLABELLED_SPLIT:
+    if complete and wanted != ONE_IMAGE_AND_LABEL:
+        opening.check_files(found.samples, wanted, with_targets=split != UNLABELLED_SPLIT)
+    if complete and split != UNLABELLED_SPLIT and not wanted.tasks:
         _check_labels(found)
     decode = known.decoder(root) if isinstance(known, RootReader) else known.decode
     unused = tuple({file.path: file for file in found.unused}.values())
-    return Dataset(
-        describe(name, root), split, found.samples, decode, reading, unused=unused, root=root
-    )
+    dataset = Dataset(info, split, found.samples, decode, reading, unused=unused, root=root)
+    if wanted == ONE_IMAGE_AND_LABEL:
+        return dataset
+    return opening.with_scenes(dataset, known, root, wanted)
 
 
 def _found(
-    known: Reader, root: Path, split: str, list_file: str | os.PathLike[str] | None
+    known: Reader,
+    root: Path,
+    split: str,
+    list_file: str | os.PathLike[str] | None,
+    wanted: SceneFiles,
 ) -> FoundSamples:
     """Return what a reader or a list finds; a reader may return samples only."""
     if list_file is not None:
         return FoundSamples(tuple(read_list(Path(list_file), root)))
     trainval = split == TRAINVAL and TRAINVAL not in known.INFO.splits
-    parts = [known.find(root, name) for name in (('train', 'val') if trainval else (split,))]
+    splits = ('train', 'val') if trainval else (split,)
+    if isinstance(known, TaskReader) and wanted != ONE_IMAGE_AND_LABEL:
+        parts: list[Sequence[Sample]] = [known.find_scenes(root, s, wanted) for s in splits]
+    else:
+        parts = [known.find(root, name) for name in splits]
     unused = [file for part in parts if isinstance(part, FoundSamples) for file in part.unused]
     return FoundSamples(tuple(sample for part in parts for sample in part), tuple(unused))
 
@@ -211,4 +243,5 @@ register(voc)
 register(cocostuff164k)
 register(cocostuff10k)
 register(cocoseg21)
+register(kitti_depth)
 register(folder)

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.settings import Settings, option
-from datasets.keys import APPLY, IGNORE, MAX_PIXELS, ImageReading
+from common.tasks import MAX_INPUTS
+from datasets.info import DatasetInfo
+from datasets.keys import APPLY, FLOW, IGNORE, IMAGE, MAX_PIXELS, ImageReading
+from datasets.samples import SceneFiles
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,10 @@ class DataSettings(Settings):
         bit_depth: As the config key.
         exif_orientation: As the config key.
         max_pixels: As the config key.
+        tasks: As the config key.
+        inputs: As the config key.
+        input_folder: As the config key.
+        input_kind: As the config key.
     """
 
     name: str = option(help='name of the data set, such as cityscapes')
@@ -58,6 +65,33 @@ class DataSettings(Settings):
         help=f'pixels of the largest image or label that is read; default: {MAX_PIXELS}; '
         'config key: max_pixels',
     )
+    tasks: tuple[str, ...] = option(
+        '--tasks',
+        action='extend',
+        nargs='+',
+        default=(),
+        metavar='TASK',
+        help='tasks whose targets to read, such as depth segmentation; default: segmentation, or '
+        'all of a data set without it; config key: tasks',
+    )
+    inputs: int = option(
+        '--inputs',
+        metavar='N',
+        type=int,
+        default=1,
+        choices=range(1, MAX_INPUTS + 1),
+        help='pictures of a scene to read; default: 1; config key: inputs',
+    )
+    input_folder: str | None = option(
+        '--input-folder',
+        metavar='FOLDER',
+        help='with --inputs 2, folder of the first picture of each scene; config key: input_folder',
+    )
+    input_kind: str | None = option(
+        '--input-kind',
+        choices=(FLOW, IMAGE),
+        help='with --inputs 2, what these pictures are; config key: input_kind',
+    )
 
     @property
     def reading(self) -> ImageReading:
@@ -67,3 +101,14 @@ class DataSettings(Settings):
             exif_orientation=self.exif_orientation,
             max_pixels=self.max_pixels,
         )
+
+    def wanted(self, info: DatasetInfo) -> SceneFiles:
+        """Return the pictures and targets to read.
+
+        Args:
+            info: Facts about the data set; all tasks are read of one without segmentation.
+        """
+        tasks = self.tasks or (() if info.classes else tuple(info.tasks()))
+        if self.inputs == 1:
+            return SceneFiles(tasks=tasks)
+        return SceneFiles(self.inputs, tasks, self.input_folder, self.input_kind)

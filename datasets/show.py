@@ -5,10 +5,16 @@
 The samples are spread evenly over the split. Each caption shows the name and the size of the image,
 and its classes with their colours and shares. Ignored pixels are black in the labels and unchanged
 in the overlay.
+
+    python -m datasets.show cityscapes --tasks depth segmentation motion --inputs 2 -o sheet.png
+
+With several inputs or tasks, a row shows all pictures, then the targets: flow and depth in colours,
+depth with a bar of its metres, classes over the image. The caption has a line for each task.
 """
 
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +26,13 @@ import datasets
 from common import command, files
 from common.errors import UserError
 from common.settings import option
+from common.tasks import CLASSES
 from common.terminal.printable import one_line
 from common.writing.protected_files import ProtectedFiles
 from datasets import IGNORE, Dataset, DatasetInfo, image_files, label_scan, protection, turned
 from datasets.colours import BLACK, overlay, paint
 from datasets.readers import layout
+from datasets.scene_pictures import Cell, cells_of
 from datasets.settings import DataSettings
 
 OVERLAY_OPACITY = 0.5
@@ -75,13 +83,20 @@ def write_sheet(settings: SheetSettings) -> None:
     image_files.check_format(settings.output)
     root = layout.data_root(settings.name, settings.data_dir)
     dataset = datasets.open(
-        settings.name, root, settings.split, settings.list_file, reading=settings.reading
+        settings.name,
+        root,
+        settings.split,
+        settings.list_file,
+        reading=settings.reading,
+        wanted=settings.wanted(datasets.info(settings.name, root)),
     )
     _check_output(settings, root, dataset)
     shown = _spread(dataset, settings.number)
     labelled = [index for index in shown if dataset[index].label is not None]
     turned.warn([(dataset, turned.turned_images(dataset, labelled))], '--exif-orientation {0}')
-    label_scan.warn(dataset, labelled)
+    tasks = [task.name for task in dataset.tasks if task.kind == CLASSES]
+    for view in [dataset.of_task(task) for task in tasks] if dataset.tasks else [dataset]:
+        label_scan.warn(view, [i for i in shown if view[i].label is not None])
     image_files.write_image(settings.output, contact_sheet(dataset, settings.number))
     print(f'{one_line(settings.output)} written')
 
@@ -112,6 +127,8 @@ def _spread(dataset: Dataset, number: int) -> list[int]:
 
 def _row(dataset: Dataset, index: int) -> np.ndarray:
     """Return the pictures of a sample side by side, with the caption below them."""
+    if dataset.tasks or len(dataset.flow) > 1:
+        return _row_of_scene(dataset, index)
     sample = dataset[index]
     if sample.label is None:
         image, labels = dataset.image(index), None
@@ -127,33 +144,80 @@ def _row(dataset: Dataset, index: int) -> np.ndarray:
         labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
         palette = dataset.info.palette
         pictures += [paint(labels, palette), overlay(image, labels, palette, OVERLAY_OPACITY)]
-    row = np.full((size[1] + GAP, 3 * (MAX_PICTURE_WIDTH + GAP) + GAP, 3), BACKGROUND, np.uint8)
+    return np.vstack((_side_by_side(pictures, size[1], 3), caption))
+
+
+def _row_of_scene(dataset: Dataset, index: int) -> np.ndarray:
+    """Return all pictures and targets of a scene side by side, with the caption below them."""
+    cells = cells_of(dataset, index, (MAX_PICTURE_WIDTH, MAX_PICTURE_HEIGHT), OVERLAY_OPACITY)
+    columns = len(dataset.flow) + len(dataset.tasks or (dataset.info.task,))
+    height = max(len(cell.picture) for cell in cells)
+    height_of_image, width = dataset.size(index)
+    lines = [Line(f'{dataset[index].name}   {width}x{height_of_image}')]
+    lines += [_line_of(cell, dataset) for cell in cells if cell.task is not None]
+    row = _side_by_side([cell.picture for cell in cells], height, columns)
+    return np.vstack((row, _panel(lines, row.shape[1])))
+
+
+def _line_of(cell: Cell, dataset: Dataset) -> 'Line':
+    """Return the line of the caption about the target in a cell."""
+    if cell.labels is None:
+        return Line(f'{cell.task}: {cell.remark}')
+    return Line(f'{cell.task}:', _shares(cell.labels, dataset.info.of_task(str(cell.task))))
+
+
+def _side_by_side(pictures: Sequence[np.ndarray], height: int, columns: int) -> np.ndarray:
+    """Return pictures in a row of a number of columns, below a gap."""
+    width = columns * (MAX_PICTURE_WIDTH + GAP) + GAP
+    row = np.full((height + GAP, width, 3), BACKGROUND, np.uint8)
     for column, picture in enumerate(pictures):
         left = GAP + column * (MAX_PICTURE_WIDTH + GAP)
-        row[GAP:, left : left + size[0]] = picture
-    return np.vstack((row, caption))
+        row[GAP : GAP + len(picture), left : left + picture.shape[1]] = picture
+    return row
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a caption.
+
+    Attributes:
+        text: Its beginning.
+        shares: Classes with their colours, which follow it.
+    """
+
+    text: str
+    shares: Sequence[tuple[str, tuple[int, int, int]]] = ()
 
 
 def _caption(title: str, labels: np.ndarray | None, info: DatasetInfo) -> np.ndarray:
-    """Return the caption: the title, then the classes with colours and shares.
+    """Return the caption: the title, then the classes with colours and shares."""
+    lines = [Line(title), Line('', _shares(labels, info))]
+    return _panel(lines, 3 * (MAX_PICTURE_WIDTH + GAP) + GAP)
+
+
+def _panel(lines: Sequence[Line], width: int) -> np.ndarray:
+    """Return a caption of some lines.
 
     The largest class comes first; classes beyond the end of the line are replaced by "...".
     """
-    panel = Image.new('RGB', (3 * (MAX_PICTURE_WIDTH + GAP) + GAP, CAPTION_HEIGHT), BACKGROUND)
-    draw, line = ImageDraw.Draw(panel), CAPTION_HEIGHT // 2
+    line = CAPTION_HEIGHT // 2
+    panel = Image.new('RGB', (width, line * len(lines)), BACKGROUND)
+    draw = ImageDraw.Draw(panel)
     font = ImageFont.load_default(size=line * 0.65)
-    draw.text((GAP, line / 2), title, fill=TEXT_COLOUR, font=font, anchor='lm')
-    left = float(GAP)
-    for text, colour in _shares(labels, info):
-        right = left + line + font.getlength(text)
-        if right > panel.width - 2 * line:
-            draw.text((left, 1.5 * line), '...', fill=TEXT_COLOUR, font=font, anchor='lm')
-            break
-        draw.rectangle(
-            (left, line + 4, left + line - 8, 2 * line - 4), fill=colour, outline=TEXT_COLOUR
-        )
-        draw.text((left + line - 4, 1.5 * line), text, fill=TEXT_COLOUR, font=font, anchor='lm')
-        left = right + GAP
+    for number, each in enumerate(lines):
+        top, middle = number * line, (number + 0.5) * line
+        draw.text((GAP, middle), each.text, fill=TEXT_COLOUR, font=font, anchor='lm')
+        left = GAP + (font.getlength(each.text) + GAP if each.text else 0.0)
+        for text, colour in each.shares:
+            right = left + line + font.getlength(text)
+            if right > panel.width - 2 * line:
+                draw.text((left, middle), '...', fill=TEXT_COLOUR, font=font, anchor='lm')
+                break
+            draw.rectangle(
+                (left, top + 4, left + line - 8, top + line - 4), fill=colour, outline=TEXT_COLOUR
+            )
+            draw.text((left + line - 4, middle), text, fill=TEXT_COLOUR, font=font, anchor='lm')
+            left = right + GAP
     return cv2.cvtColor(np.asarray(panel), cv2.COLOR_RGB2BGR)
 
 

@@ -25,6 +25,7 @@ from common import __version__, lazy  # noqa: E402
 
 if TYPE_CHECKING:
     from engine.evaluation.evaluator import Evaluator
+    from engine.inference.depth_map import DepthMap
     from engine.inference.predictor import Predictor
     from engine.inference.segmentation import Segmentation
     from engine.inference.segmenter import Segmenter
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from engine.training.trainer import Trainer
 
 _HOMES = {
+    'DepthMap': 'engine.inference.depth_map',
     'Evaluator': 'engine.evaluation.evaluator',
     'Predictor': 'engine.inference.predictor',
     'Protocol': 'engine.inference.test_time',
@@ -42,6 +44,7 @@ _HOMES = {
     'VideoReader': 'engine.inference.video',
 }
 __all__ = [
+    'DepthMap',
     'Evaluator',
     'Predictor',
     'Protocol',

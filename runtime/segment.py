@@ -133,6 +133,11 @@ class Model:
             raise MetadataError(f'its metadata lack {error.args[0]!r}') from error
         except (TypeError, ValueError, ArithmeticError) as error:
             raise MetadataError(f'its metadata are damaged: {error}') from error
+        if facts.get('tasks') or facts.get('inputs', 1) != 1:
+            raise MetadataError(
+                'its network takes several pictures or has several tasks, which this program does '
+                'not show; infer.py of the project does'
+            )
         self.size = self._chosen_size(fixed, size)
         if self.size is None and self.protocol.get('size'):
             self.size = self._chosen_size(None, self.protocol['size'])

@@ -117,7 +117,7 @@ _Loader.add_constructor(f'{_TAG}bool', _Loader.construct_truth)
 _Loader.add_constructor(None, _Loader.refuse_tag)
 
 
-def read(path: Path, name_keys: Collection[str] = ()) -> Any:
+def read(path: Path, name_keys: Collection[str | tuple[str, ...]] = ()) -> Any:
     """Return the plain values of a YAML file.
 
     Args:
@@ -131,21 +131,22 @@ def read(path: Path, name_keys: Collection[str] = ()) -> Any:
     return parse(read_text(path, MAX_BYTES), path, name_keys)
 
 
-def parse(text: str, source: Path | str, name_keys: Collection[str] = ()) -> Any:
+def parse(text: str, source: Path | str, name_keys: Collection[str | tuple[str, ...]] = ()) -> Any:
     """Return the plain values of a YAML text.
 
     Args:
         text: The text.
         source: The file or the option that it is from, for the message.
-        name_keys: Keys of the outermost mapping whose values are names, see :func:`parse_names`.
+        name_keys: Keys of the outermost mapping whose values are names, see :func:`parse_names`; a
+            tuple leads through mappings in each other, in which ``*`` is any key.
 
     Raises:
         YamlError: The text is not valid YAML, or it unfolds to too many values.
     """
 
     def values_of_names(root: yaml.Node) -> list[yaml.Node]:
-        pairs = root.value if isinstance(root, yaml.MappingNode) else ()
-        return [value for key, value in pairs if key.value in name_keys]
+        paths = [(key,) if isinstance(key, str) else key for key in name_keys]
+        return [node for path in paths for node in _values_at(root, path)]
 
     return _load(text, source, values_of_names)
 
@@ -199,6 +200,15 @@ def _values_of(text: str, find_names: Callable[[yaml.Node], list[yaml.Node]]) ->
         ) from error
     finally:
         loader.dispose()
+
+
+def _values_at(node: yaml.Node, path: tuple[str, ...]) -> list[yaml.Node]:
+    """Return the values that keys of mappings in each other lead to; ``*`` is any key."""
+    if not path:
+        return [node]
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    inner = [value for key, value in pairs if path[0] in ('*', key.value)]
+    return [found for each in inner for found in _values_at(each, path[1:])]
 
 
 def _problem(what: str, place: yaml.Node | yaml.Event) -> yaml.constructor.ConstructorError:

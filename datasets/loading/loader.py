@@ -5,6 +5,9 @@
     ) as loader:
         images, labels = loader.next()      # float32 (8, 3, H, W), int32 (8, 1, H, W), -1 ignored
 
+With k pictures of a scene the images have 3k channels. With tasks, a dictionary takes the place of
+the labels: ``{'depth': float32 (8, 1, H, W), 'segmentation': int32 (8, 1, H, W)}``.
+
 The content of a batch depends on the seed and on the batch's position in training, not on the
 number of workers.
 """
@@ -18,16 +21,13 @@ import numpy as np
 
 from common.errors import UserError
 from common.log import LOG
+from common.tasks import CLASSES
 from datasets.dataset import Dataset, Sample
 from datasets.info import IGNORE
 from datasets.loading import sampler
-from datasets.loading.sample_workers import (
-    SampleTask,
-    SampleWriter,
-    WorkerPool,
-    batch_arrays,
-    batch_bytes,
-)
+from datasets.loading.batch_arrays import BatchArrays, Targets
+from datasets.loading.sample_workers import SampleTask, WorkerPool
+from datasets.loading.sample_writer import SampleWriter
 from datasets.loading.sampler import ImageSizes, Sampler, SamplerState
 from datasets.loading.transforms import Batch, Transform
 
@@ -36,8 +36,7 @@ from datasets.loading.transforms import Batch, Transform
 class _PendingBatch:
     """A batch that the workers are filling; the keys of ``problems`` and ``errors`` are rows."""
 
-    images: np.ndarray
-    labels: np.ndarray
+    arrays: BatchArrays
     indices: list[int]
     state: SamplerState
     missing: int
@@ -92,7 +91,8 @@ class Loader:
                 'batch_size and prefetch must be at least 1, workers and seed at least 0, not '
                 f'{batch_size}, {prefetch}, {workers}, {seed}'
             )
-        classes = len(dataset.info.classes)
+        counts = [task.channels for task in dataset.tasks if task.kind == CLASSES]
+        classes = min(counts, default=1) if dataset.tasks else len(dataset.info.classes)
         if transform.pad_label != IGNORE and transform.pad_label >= classes:
             raise UserError(
                 f'pad_label: must be a class, 0 to {classes - 1}, or {IGNORE} for ignored, not '
@@ -101,7 +101,7 @@ class Loader:
         self._writer = SampleWriter(
             dataset, transform, tuple(mean), tuple(std), channel_order, seed, skip_bad
         )
-        self._max_batch_bytes = batch_bytes(batch_size, transform.largest())
+        self._max_batch_bytes = self._writer.layout.bytes(batch_size, transform.largest())
         self._workers, self._prefetch = workers, prefetch or 1 + -(-2 * workers // batch_size)
         self._sizes = ImageSizes(dataset, skip_bad)
         self._sampler = Sampler(
@@ -147,12 +147,13 @@ class Loader:
         """Samples of the latest batch."""
         return [self._writer.dataset[index] for index in self._latest]
 
-    def next(self) -> tuple[np.ndarray, np.ndarray]:
+    def next(self) -> tuple[np.ndarray, Targets]:
         """Return the next batch.
 
         Returns:
-            Images, (N, 3, H, W) float32, normalised, and labels, (N, 1, H, W) int32, with -1 for
-            ignored pixels.
+            Images, (N, 3k, H, W) float32, normalised, and labels, (N, 1, H, W) int32, with -1 for
+            ignored pixels; with tasks a dictionary with such labels, or for a depth task metres,
+            (N, 1, H, W) float32, with 0 for unknown pixels.
 
         Raises:
             BadSampleError: A file cannot be used. Further calls raise the same error.
@@ -173,7 +174,7 @@ class Loader:
         for _, problems in sorted(head.problems.items()):
             self._count(problems)
         self._schedule()
-        return head.images, head.labels
+        return head.arrays.images, head.arrays.targets
 
     def reset(self):
         """Return to the first batch of the first epoch."""
@@ -286,14 +287,15 @@ class Loader:
             self._close_pool()
             self._pool = None
 
-    def _load(self) -> tuple[np.ndarray, np.ndarray]:
+    def _load(self) -> tuple[np.ndarray, Targets]:
         batch, samples, state = self._next_batch(self._state)
-        buffer = np.empty(batch_bytes(len(samples), batch), np.uint8)
-        images, labels = batch_arrays(buffer, len(samples), batch)
+        layout = self._writer.layout
+        buffer = np.empty(layout.bytes(len(samples), batch), np.uint8)
+        arrays = layout.arrays(buffer, len(samples), batch)
         for row, (epoch, index) in enumerate(samples):
-            self._count(self._writer.write(epoch, index, batch, images[row], labels[row]))
+            self._count(self._writer.write(epoch, index, batch, arrays.row(row)))
         self._state, self._latest = state, [index for _, index in samples]
-        return images, labels
+        return arrays.images, arrays.targets
 
     def _schedule(self):
         """Queue the samples of the batches to prefetch until the task queue is full."""
@@ -304,9 +306,9 @@ class Loader:
             state = self._pending[-1].state if self._pending else self._state
             batch, samples, state = self._next_batch(state)
             offset, buffer = self._pool.memory.block()
-            arrays = batch_arrays(buffer, len(samples), batch)
+            arrays = self._writer.layout.arrays(buffer, len(samples), batch)
             indices = [index for _, index in samples]
-            pending = _PendingBatch(*arrays, indices, state, len(samples))
+            pending = _PendingBatch(arrays, indices, state, len(samples))
             self._pending.append(pending)
             for row, (epoch, index) in enumerate(samples):
                 task = SampleTask(self._next_ticket, offset, len(samples), batch, row, epoch, index)

@@ -165,6 +165,11 @@ def pack(
     folder = Path(folder)
     check_target(folder)
     target = write_targets.target_of(folder)
+    if dataset.tasks or len(dataset.flow) > 1:
+        raise DataError(
+            'packed data has one image and one label a sample, so it holds neither several inputs '
+            'nor tasks; train from the files'
+        )
     for sample in dataset:
         if sample.label is None:
             raise DataError(f'{sample.image}: has no label; pack a split that has labels')

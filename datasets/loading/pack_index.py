@@ -25,6 +25,7 @@ INDEX, IMAGES, LABELS = FILES = 'index.json', 'images.bin', 'labels.bin'
 MAX_INDEX_BYTES = 1 << 30
 _TEXTS = ('name', 'layout', 'source', 'unmarked', 'beginning')  # of DatasetInfo
 _LISTS = ('classes', 'splits', 'categories', 'folders', 'marks')
+_FACTS = {*_TEXTS, *_LISTS, 'palette'}
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def write(
     """
     document = {
         'version': FORMAT_VERSION,
-        'info': asdict(dataset.info),
+        'info': {key: fact for key, fact in asdict(dataset.info).items() if key in _FACTS},
         'split': dataset.split,
         'reading': dataset.reading.conversion,
         'samples': [
@@ -147,8 +148,7 @@ def _list(document: dict[str, Any], key: str, path: Path) -> list[Any]:
 
 def _info(values: Any, path: Path) -> DatasetInfo:
     """Return the facts about the data set."""
-    known = {*_TEXTS, *_LISTS, 'palette'}
-    if not isinstance(values, dict) or not values.keys() <= known or 'name' not in values:
+    if not isinstance(values, dict) or not values.keys() <= _FACTS or 'name' not in values:
         _refuse(path, 'does not describe its data set')
     found: dict[str, Any] = {}
     for key in values.keys() & set(_TEXTS):

@@ -1,4 +1,4 @@
-"""Resample windows of images and labels without resizing the rest.
+"""Resample windows of images, optical flow, labels and depth without resizing the rest.
 
 The result equals that of resizing the whole and cropping afterwards; pixels of images may differ by
 one level. Images and labels may be memory-mapped: only the pages that a window needs are read,
@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from datasets import optical_flow
 from datasets.info import IGNORE
 
 # Resampling starts at a position where the grids of source and target agree within this tolerance,
@@ -63,26 +64,81 @@ def resample_image(image: np.ndarray, view: View) -> np.ndarray:
     """
     if view.angle:
         image = _rotate(image, view.angle, cv2.INTER_LINEAR, ROTATION_FILL)
-    if view.smooth and view.size != image.shape[:2]:
-        whole = Image.fromarray(image).resize(view.size[::-1], Image.Resampling.BILINEAR)
-        out = np.asarray(whole)
-    elif view.area and any(new < old for new, old in zip(view.size, image.shape)):
-        averaged = cv2.resize(image, view.size[::-1], interpolation=cv2.INTER_AREA)
-        out = averaged[view.top : view.top + view.height, view.left : view.left + view.width]
-    else:
-        out = _bilinear(image, view)
+    out = _window(image, view)
     return cv2.flip(out, 1) if view.flip else out
+
+
+def resample_flow(picture: np.ndarray, view: View) -> np.ndarray:
+    """Return the window of a picture of optical flow, with the vectors that belong to it.
+
+    TexasInstruments/edgeai-torchvision, references/edgeailite/edgeai_xvision/xvision/transforms/
+    image_transform_utils.py and image_transforms.py (RandomRotate, RandomHorizontalFlip) at
+    f85ec314. As there, rotation takes the nearest vector.
+
+    Differs from the original: rotation there computes v from u as turned already.
+
+    Args:
+        picture: (H, W, 3) uint8 or float32, see :mod:`datasets.optical_flow`.
+        view: The window.
+
+    Returns:
+        (height, width, 3) float32.
+    """
+    values = picture.astype(np.float32)
+    if view.angle:
+        values = _rotate(values, view.angle, cv2.INTER_NEAREST, ROTATION_FILL)
+        values = optical_flow.turn_vectors(values, view.angle)
+    out = _window(values, view)
+    height, width = picture.shape[:2]
+    out = optical_flow.scale_vectors(out, view.size[1] / width, view.size[0] / height)
+    return optical_flow.mirror_vectors(cv2.flip(out, 1)) if view.flip else out
+
+
+def resize_flow(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a whole picture of optical flow for inference, as :func:`resize_image` does images.
+
+    Args:
+        picture: (H, W, 3) uint8 or float32, see :mod:`datasets.optical_flow`.
+        size: Height and width of the result.
+
+    Returns:
+        (height, width, 3) float32, with the vectors of the new size.
+    """
+    height, width = picture.shape[:2]
+    values = resize_image(picture.astype(np.float32), size)
+    return optical_flow.scale_vectors(values, size[1] / width, size[0] / height)
+
+
+def _window(image: np.ndarray, view: View) -> np.ndarray:
+    """Return the window of an image of any type, not mirrored."""
+    if view.smooth and view.size != image.shape[:2]:
+        return _smooth(image, view.size)
+    if view.area and any(new < old for new, old in zip(view.size, image.shape)):
+        averaged = cv2.resize(image, view.size[::-1], interpolation=cv2.INTER_AREA)
+        return averaged[view.top : view.top + view.height, view.left : view.left + view.width]
+    return _bilinear(image, view)
+
+
+def _smooth(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return an image resized as Pillow does, which averages when it shrinks."""
+    if image.dtype == np.uint8:
+        whole = Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)
+        return np.asarray(whole)
+    planes = [Image.fromarray(plane) for plane in cv2.split(image)]  # no floats in colour
+    return cv2.merge(
+        [np.asarray(each.resize(size[::-1], Image.Resampling.BILINEAR)) for each in planes]
+    )
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize a whole image for inference: average it if it gets smaller, else interpolate.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: (H, W, 3) uint8 or float32.
         size: Height and width of the result.
 
     Returns:
-        (height, width, 3) uint8; ``image`` itself if it has the size already.
+        (height, width, 3) of the same type; ``image`` itself if it has the size already.
     """
     height, width = image.shape[:2]
     if (height, width) == tuple(size):
@@ -92,18 +148,21 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, size[::-1], interpolation=method)
 
 
-def resample_label(label: np.ndarray, view: View) -> np.ndarray:
-    """Return the window of a label map, resized with nearest neighbours.
+def resample_label(label: np.ndarray, view: View, outside: int = IGNORE) -> np.ndarray:
+    """Return the window of a label map, or of depth, resized with nearest neighbours.
+
+    Depth is not scaled with the picture.
 
     Args:
-        label: (H, W) uint8.
+        label: (H, W) uint8, or float32 for depth.
         view: The window.
+        outside: Value of pixels that rotation moves in from outside; 0 is unknown depth.
 
     Returns:
-        (height, width) uint8.
+        (height, width) of the same type.
     """
     if view.angle:
-        label = _rotate(label, view.angle, cv2.INTER_NEAREST, IGNORE)
+        label = _rotate(label, view.angle, cv2.INTER_NEAREST, outside)
     if view.smooth and view.size != label.shape:
         whole = Image.fromarray(label).resize(view.size[::-1], Image.Resampling.NEAREST)
         out = np.asarray(whole)

@@ -26,109 +26,16 @@ import numpy as np
 
 from common import once
 from common.errors import BadSampleError, InputError, UserError
-from common.memory import memory_errors_as
 from common.worker import become_worker
-from datasets.dataset import Dataset, to_network
-from datasets.decoding import NOT_ENOUGH_MEMORY
-from datasets.info import IGNORE
-from datasets.loading import sampler
-from datasets.loading.resample import resample_image, resample_label
-from datasets.loading.transforms import Batch, Transform, distort, normalise
+from datasets.loading.sample_writer import SampleWriter
+from datasets.loading.transforms import Batch
 
-MAX_REPLACEMENTS = 100  # number of samples tried in place of one bad sample
 MAX_TASK_BYTES = 1 << 16
 EXIT_TIMEOUT_SECONDS = 5.0  # a worker that takes longer to exit is killed
 WORKER_PROGRAM = (
     'import sys; sys.path[:] = {path!r}; '
     'from datasets.loading import sample_workers; sample_workers.main()'
 )
-
-
-@dataclass(frozen=True)
-class SampleWriter:
-    """The settings and steps that turn a sample into network input; workers receive it pickled.
-
-    Attributes:
-        dataset: The split to load.
-        transform: The augmentation.
-        mean: Input mean of the network, in ``channel_order``.
-        std: Input standard deviation of the network, in ``channel_order``.
-        channel_order: ``rgb`` or ``bgr``.
-        seed: Seed of all random numbers.
-        skip_bad: Replace an unreadable sample by another instead of raising ``InputError``.
-    """
-
-    dataset: Dataset
-    transform: Transform
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    channel_order: str
-    seed: int
-    skip_bad: bool
-
-    def write(
-        self, epoch: int, index: int, batch: Batch, image: np.ndarray, label: np.ndarray
-    ) -> list[str]:
-        """Write a sample into the arrays of its batch.
-
-        The random numbers depend on the seed, the sample and the epoch, not on the process.
-
-        Args:
-            epoch: Epoch of the sample, from 0.
-            index: Index of the sample in the data set.
-            batch: Properties that all samples of the batch share.
-            image: (3, H, W) float32, the array to write the image into.
-            label: (1, H, W) int32, the array to write the label into.
-
-        Returns:
-            One line for each bad sample that was replaced.
-
-        Raises:
-            BadSampleError: A file cannot be used.
-            RuntimeError: Any other failure; the message names the file.
-        """
-        problems: list[str] = []
-        for candidate in self._candidates(epoch, index):
-            try:
-                with memory_errors_as(InputError, self._lack_of_memory(candidate)):
-                    self._write(candidate, epoch, index, batch, image, label)
-                return problems
-            except InputError as error:
-                if not self.skip_bad:
-                    raise BadSampleError(str(error)) from error
-                problems.append(str(error))
-            except UserError:
-                raise
-            except Exception as error:
-                path = self.dataset[candidate].image
-                raise RuntimeError(f'{path}: {type(error).__name__}: {error}') from error
-        raise InputError(f'{len(problems)} bad samples in a row, the last: {problems[-1]}')
-
-    def _lack_of_memory(self, candidate: int) -> str:
-        return f'{self.dataset[candidate].image}: {NOT_ENOUGH_MEMORY}'
-
-    def _candidates(self, epoch: int, index: int):
-        yield index
-        others = sampler.generator(self.seed, sampler.REPLACEMENT, epoch, index)
-        for candidate in others.permutation(len(self.dataset))[:MAX_REPLACEMENTS]:
-            if candidate != index:
-                yield int(candidate)
-
-    def _write(self, candidate, epoch, index, batch, image, label):
-        pixels, classes = self.dataset.pair(candidate)
-        rng = sampler.generator(self.seed, sampler.SAMPLE, epoch, index)
-        view = self.transform.view(classes, rng, batch)
-        pixels, classes = resample_image(pixels, view), resample_label(classes, view)
-        if self.transform.distort:
-            pixels = distort(pixels, rng)
-        height, width = classes.shape
-        if (height, width) != label.shape[1:]:
-            pad = self.transform.pad_label
-            image.fill(0)  # the value of the mean after normalisation
-            label.fill(-1 if pad == IGNORE else pad)
-        normalise(pixels, self.mean, self.std, self.channel_order, out=image[:, :height, :width])
-        names = len(self.dataset.info.classes)
-        label[0, :height, :width] = to_network(classes, names, self.dataset[candidate].label)
 
 
 @dataclass(frozen=True)
@@ -152,28 +59,6 @@ class SampleTask:
     row: int
     epoch: int
     index: int
-
-
-def batch_bytes(count: int, batch: Batch) -> int:
-    """Return the number of bytes that ``count`` images and labels of a batch need."""
-    return 4 * (3 + 1) * count * batch.size[0] * batch.size[1]
-
-
-def batch_arrays(buffer, count: int, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-    """Return arrays for images and labels in a buffer.
-
-    Args:
-        buffer: (bytes,) uint8, at least :func:`batch_bytes` long.
-        count: Number of samples, N.
-        batch: The batch, whose size gives H and W.
-
-    Returns:
-        Images, (N, 3, H, W) float32, and labels, (N, 1, H, W) int32.
-    """
-    height, width = batch.size
-    images = buffer[: 12 * count * height * width].view(np.float32)
-    labels = buffer[12 * count * height * width : batch_bytes(count, batch)].view(np.int32)
-    return images.reshape(count, 3, height, width), labels.reshape(count, 1, height, width)
 
 
 class SharedMemory:
@@ -314,14 +199,13 @@ def main():
 
 
 def _execute(writer: SampleWriter, task: SampleTask, memory_file: int, mappings: dict):
-    size = batch_bytes(task.count, task.batch)
+    size = writer.layout.bytes(task.count, task.batch)
     mapping = mappings.get(task.offset)
     if mapping is None or len(mapping) < size:
         mapping = mappings[task.offset] = mmap.mmap(memory_file, size, offset=task.offset)
-    images, labels = batch_arrays(np.frombuffer(mapping, np.uint8), task.count, task.batch)
-    row = task.row
+    arrays = writer.layout.arrays(np.frombuffer(mapping, np.uint8), task.count, task.batch)
     try:
-        problems = writer.write(task.epoch, task.index, task.batch, images[row], labels[row])
+        problems = writer.write(task.epoch, task.index, task.batch, arrays.row(task.row))
         return task.ticket, problems, None
     except UserError as error:
         kinds = (

@@ -6,6 +6,7 @@ computes the pixels of the view. Colour distortion, normalisation and padding fo
 numbers come from the ``rng`` argument.
 
 Images are (H, W, 3) uint8, BGR; labels are (H, W) uint8 class indices with 255 for ignored pixels.
+One view serves all pictures and targets of a scene.
 """
 
 from collections.abc import Sequence
@@ -66,7 +67,8 @@ class Transform(Protocol):
         """Draw the view of an image; its window is no larger than the batch.
 
         Args:
-            label: (H, W) uint8, class indices.
+            label: (H, W) uint8, class indices of the first task that has classes; without one, all
+                pixels are ignored.
             rng: Random numbers of this sample.
             batch: The batch of this sample.
         """
@@ -114,7 +116,7 @@ def normalise(
     once.
 
     Args:
-        image: (H, W, 3) uint8, BGR.
+        image: (H, W, 3) uint8, BGR, or float32 as resized optical flow is.
         mean: Mean of each channel, in ``channel_order``.
         std: Standard deviation of each channel, in ``channel_order``.
         channel_order: ``rgb`` or ``bgr``.
@@ -125,11 +127,14 @@ def normalise(
     """
     if out is None:
         out = np.empty((3, *image.shape[:2]), np.float32)
-    table = _normalised_values(tuple(mean), tuple(std))
     planes = cv2.split(image)
-    for plane, values, target in zip(
-        planes[::-1] if channel_order == 'rgb' else planes, table, out, strict=True
-    ):
+    planes = planes[::-1] if channel_order == 'rgb' else planes
+    if image.dtype != np.uint8:
+        for plane, middle, width, target in zip(planes, mean, std, out, strict=True):
+            target[...] = (plane - np.float32(middle)) * (1 / np.float64(np.float32(width)))
+        return out
+    table = _normalised_values(tuple(mean), tuple(std))
+    for plane, values, target in zip(planes, table, out, strict=True):
         target[...] = cv2.LUT(plane, values)
     return out
 

@@ -10,12 +10,12 @@ from common.errors import UserError
 from common.log import LOG
 from common.terminal import streams
 from common.terminal.printable import one_line
-from common.terminal.tables import Column, lines
 from datasets import DataError, Dataset, Sample, label_scan, turned
 from datasets.info import EmptySplitError
-from datasets.preparation import sources
+from datasets.preparation import scene_actions, sources
 from datasets.preparation.check import SplitReport, check_split
 from datasets.preparation.convert import convert_labels
+from datasets.preparation.printing import print_classes, print_statistics
 from datasets.preparation.settings import PreparationSettings
 from datasets.preparation.statistics import compute_statistics
 
@@ -86,6 +86,7 @@ def _open(context: ActionContext, split: str, complete: bool = True) -> Dataset:
         settings.list_file,
         complete=complete,
         reading=settings.reading,
+        wanted=settings.wanted(datasets.info(context.name, context.root)),
     )
 
 
@@ -124,9 +125,13 @@ def _check(context: ActionContext) -> tuple[dict[str, Any], int]:
     splits, missing = _splits(context)
     _warn_of_turned(splits)
     total = label_scan.LabelScan()
+    of_tasks: dict[str, label_scan.LabelScan] = {}
     for dataset in splits:
         if context.is_unread:
             break
+        if dataset.tasks or len(dataset.flow) > 1:
+            results[dataset.split] = scene_actions.check(dataset, context.processes, of_tasks)
+            continue
         report = check_split(dataset, context.processes, total)
         total += report.scan
         results[dataset.split] = facts = report.as_json(dataset)
@@ -141,15 +146,7 @@ def _print_report(dataset: Dataset, report: SplitReport, facts: dict[str, Any]) 
     count = len(report.problems) or 'no'
     print(f'{dataset.info.name} {dataset.split}: {report.samples} images, {count} problems')
     print(dataset.describe())
-    _print_table(
-        ('class', 'pixels %', 'images'),
-        [
-            (name, f'{100 * each["share"]:.3f}', each['images'])
-            for name, each in facts['classes'].items()
-        ],
-    )
-    print(f'ignored pixels: {100 * facts["ignored"]:.3f} %')
-    _print_missing(facts['without_pixels'])
+    print_classes(facts)
 
 
 def _check_packed(folders: Sequence[Path], context: ActionContext) -> tuple[dict[str, Any], int]:
@@ -199,11 +196,6 @@ def _check_packed(folders: Sequence[Path], context: ActionContext) -> tuple[dict
     return results, sum(len(result['problems']) for result in results.values())
 
 
-def _print_missing(classes: Sequence[str]) -> None:
-    if classes:
-        print(f'classes without a pixel: {one_line(", ".join(classes))}')
-
-
 def _stats(context: ActionContext) -> tuple[dict[str, Any], int]:
     results = {}
     for split in context.split or ['train']:
@@ -212,29 +204,11 @@ def _stats(context: ActionContext) -> tuple[dict[str, Any], int]:
         dataset = _open(context, split)
         dataset.log_counts()
         _warn_of_turned([dataset])
+        if dataset.tasks:
+            results[dataset.split] = scene_actions.stats(dataset, context.processes)
+            continue
         found = compute_statistics(dataset, context.processes)
-        weights = {
-            'median_frequency': found.median_frequency(),
-            'enet': found.enet(),
-            'inverse_log': found.inverse_log(),
-        }
-        classes = dataset.info.classes
-        results[dataset.split] = {
-            'samples': found.samples,
-            'mean': found.mean.tolist(),
-            'std': found.std.tolist(),
-            'without_pixels': found.missing_classes(dataset.info),
-            **{name: dict(zip(classes, values.tolist())) for name, values in weights.items()},
-        }
-        print(f'{context.name} {dataset.split}: {found.samples} images; red, green, blue in 0..255')
-        for name, values in (('mean', found.mean), ('std', found.std)):
-            print(f'{name}: [{", ".join(f"{value:.3f}" for value in values)}]')
-        rows = zip(classes, *weights.values())
-        _print_table(
-            ('weights', 'median frequency', 'ENet', 'inverse log'),
-            [(name, *(f'{value:.4f}' for value in values)) for name, *values in rows],
-        )
-        _print_missing(found.missing_classes(dataset.info))
+        results[dataset.split] = print_statistics(dataset, found)
     return results, 0
 
 
@@ -265,12 +239,6 @@ def _warn_of_turned(splits: Sequence[Dataset]) -> None:
         labelled = [i for i, sample in enumerate(dataset) if sample.label is not None]
         found.append((dataset, turned.turned_images(dataset, labelled)))
     turned.warn(found, '--exif-orientation {0} (config key: exif_orientation)')
-
-
-def _print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table with its first column left-aligned and the others right-aligned."""
-    columns = [Column(head, right=number > 0) for number, head in enumerate(heads)]
-    print(*lines(columns, [[str(cell) for cell in row] for row in rows]), sep='\n')
 
 
 # The actions in the order in which they run. Each function returns the results for --json and the

@@ -18,11 +18,13 @@ import numpy as np
 from common.errors import InputError, UserError
 from common.process_map import map_samples
 from datasets import label_scan
-from datasets.dataset import NO_IMAGE, NO_LABEL, Dataset, check_range
+from datasets.dataset import Dataset
 from datasets.info import IGNORE, DataError
 from datasets.label_scan import LabelScan
+from datasets.label_values import check_range
 from datasets.readers import layout
 from datasets.registry import UNLABELLED_SPLIT, preparation
+from datasets.samples import NO_IMAGE, NO_LABEL
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DatasetInfo
 from datasets.readers import label_files, layout, trees
 from datasets.readers.contract import Archive, Preparation
+from datasets.samples import FoundSamples, Sample
 
 _CLASSES = {
     'wall': (120, 120, 120),

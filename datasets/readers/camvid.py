@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
 from datasets.readers import label_files, layout, lists, trees
 from datasets.readers.contract import LabelEndings, Preparation
+from datasets.samples import FoundSamples, Sample
 
 _CLASSES = {
     'sky': (128, 128, 128),

@@ -11,19 +11,24 @@ A split contains all images of its folder. A file ``train.txt``, ``val.txt`` or 
 root, with a name such as ``aachen/aachen_000000_000019`` per line (the layout of
 sony/ai-research-code, d3net/semantic-segmentation/segmentation_data.py), restricts the split to
 these names.
+
+Targets of other tasks than segmentation, and a second picture of each scene, are in
+:mod:`datasets.readers.cityscapes_tasks`.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from common.errors import InputError
-from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DatasetInfo
-from datasets.readers import label_files, layout, lists, trees
+from datasets.keys import FLOW
+from datasets.readers import cityscapes_tasks, label_files, layout, lists, trees
 from datasets.readers.contract import LabelEndings, Preparation
+from datasets.samples import ONE_IMAGE_AND_LABEL, FoundSamples, Sample, SceneFiles
 
 _CLASSES = (  # name, id, category, colour
     ('road', 7, 'flat', (128, 64, 128)),
@@ -58,11 +63,15 @@ INFO = DatasetInfo(
     'leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip',
     categories=_CATEGORIES,
     marks=('leftImg8bit', 'gtFine'),
+    others=(cityscapes_tasks.MOTION_CLASSES,),
+    depths=(cityscapes_tasks.DEPTH,),
 )
 TRAIN_IDS, LABEL_IDS = '_gtFine_labelTrainIds', '_gtFine_labelIds'
 PREPARATION = Preparation(
     elsewhere='register at https://www.cityscapes-dataset.com and unpack '
-    'leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip into {root}',
+    'leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip into {root}; depth needs '
+    'disparity_trainvaltest.zip and camera_trainvaltest.zip, optical flow '
+    'leftImg8bit_sequence_trainvaltest.zip',
     label_endings=LabelEndings(f'{LABEL_IDS}.png', f'{TRAIN_IDS}.png'),
 )
 LAST_ID = 33
@@ -75,6 +84,21 @@ _ID_OF_CLASS[: len(_IDS)] = _IDS
 
 def find(root: Path, split: str) -> FoundSamples:
     """Return the frames of all cities of a split, named ``city/frame``."""
+    return find_scenes(root, split, ONE_IMAGE_AND_LABEL)
+
+
+def first_input(root: Path) -> tuple[str, str]:
+    """Return folder and kind of the first of two pictures of each scene: TI's optical flow."""
+    return cityscapes_tasks.FLOW_FOLDER, FLOW
+
+
+def target_decoder(root: Path, task: str) -> Callable[[Path], np.ndarray]:
+    """Return the function that reads the targets of depth or motion."""
+    return cityscapes_tasks.DECODERS[task]
+
+
+def find_scenes(root: Path, split: str, wanted: SceneFiles) -> FoundSamples:
+    """Return the frames of all cities of a split, with their pictures and targets."""
     images: dict[str, Path] = {}
     labels: dict[str, Path] = {}
     folders = root / 'leftImg8bit' / split, root / 'gtFine' / split
@@ -96,6 +120,8 @@ def find(root: Path, split: str) -> FoundSamples:
     if os.path.lexists(names):  # also a link to nothing or a pipe: reading it tells the fault
         left += lists.not_listed(found, [names])
         found = layout.select_listed(found, names)
+    if wanted != ONE_IMAGE_AND_LABEL:
+        found = cityscapes_tasks.with_scenes(found, root, split, wanted, images)
     return found.with_unused(left)
 
 

@@ -23,10 +23,10 @@ import numpy as np
 from common.reading import json_text
 from common.terminal.short_repr import short_text
 from datasets import pixel_limit
-from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
 from datasets.readers import coco_files, coco_masks, cocostuff164k, layout, trees, voc
 from datasets.readers.contract import Archive, Preparation
+from datasets.samples import FoundSamples, Sample
 
 CATEGORIES = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
 MIN_AREA_PIXELS = 1000  # the annotations of a kept image cover more in total

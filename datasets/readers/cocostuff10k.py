@@ -19,10 +19,10 @@ import numpy as np
 
 from common.errors import InputError
 from datasets import pixel_limit
-from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
 from datasets.readers import cocostuff164k, label_files, layout, lists, mat_files
 from datasets.readers.contract import Archive, LabelEndings, Preparation
+from datasets.samples import FoundSamples, Sample
 
 LISTS = {'train': 'train', 'val': 'test'}
 INFO = DatasetInfo(

@@ -14,10 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DatasetInfo, distinct_colours
 from datasets.readers import label_files, layout, trees
 from datasets.readers.contract import Archive, LabelEndings, Preparation
+from datasets.samples import FoundSamples, Sample
 
 CLASSES = (
     'person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat',

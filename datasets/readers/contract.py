@@ -4,7 +4,8 @@ Every reader has ``INFO``, ``find(root, split)`` and ``decode(path)``, which rea
 reader whose classes depend on the folder has ``info(root)`` and ``decoder(root)`` instead of
 ``decode``. Optional members are ``PREPARATION``, with the archives to download and the labels to
 convert, and, for a data set with a test server, ``submission(sample, labels)`` with
-``SUBMITTED_WITH_PALETTE``.
+``SUBMITTED_WITH_PALETTE``. A data set with further pictures of each scene, or with targets of other
+tasks than segmentation, has the members of :class:`TaskReader` and names its tasks in ``INFO``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +15,8 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from datasets.dataset import Sample
 from datasets.info import DatasetInfo
+from datasets.samples import FoundSamples, Sample, SceneFiles
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class _SampleFinder(Protocol):
     def find(self, root: Path, split: str) -> Sequence[Sample]:
         """Return the samples of a split; ``root`` is the folder of the data set.
 
-        A :class:`datasets.dataset.FoundSamples` also names the files that are not used.
+        A :class:`datasets.samples.FoundSamples` also names the files that are not used.
         """
 
 
@@ -111,6 +112,36 @@ class RootReader(_SampleFinder, Protocol):
 
     def decoder(self, root: Path) -> Callable[..., np.ndarray]:
         """Return the function that reads a label file as class indices; it must be picklable."""
+
+
+@runtime_checkable
+class TaskReader(Protocol):
+    """A reader of a data set with several pictures of a scene, or with several tasks."""
+
+    def first_input(self, root: Path) -> tuple[str, str] | None:
+        """Return folder and kind of the first of two pictures of each scene; None without any.
+
+        They are the defaults of the config keys ``input_folder`` and ``input_kind``.
+        """
+
+    def find_scenes(self, root: Path, split: str, wanted: SceneFiles) -> FoundSamples:
+        """Return the samples of a split with the pictures and targets that are wanted.
+
+        A sample can name files that are missing, which the caller reports. Its ``label`` is set by
+        the caller, too.
+
+        Args:
+            root: Folder of the data set.
+            split: Name of the split.
+            wanted: Complete, with folder and kind of the first picture if there are two.
+        """
+
+    def target_decoder(self, root: Path, task: str) -> Callable[[Path], np.ndarray]:
+        """Return the picklable function that reads the targets of a task other than segmentation.
+
+        Its result is class indices as ``decode`` returns them, or of a depth task metres, (H, W)
+        float32, with 0 for unknown pixels.
+        """
 
 
 @runtime_checkable

@@ -9,10 +9,10 @@ from shlex import quote
 from common import PROJECT, files
 from common.inputs import IMAGE_SUFFIXES
 from common.terminal.short_repr import short_repr
-from datasets.dataset import NO_IMAGE, FoundSamples, Sample
 from datasets.info import DataError, DatasetInfo
 from datasets.readers.lists import list_lines, names_meant
 from datasets.readers.trees import without
+from datasets.samples import NO_IMAGE, FoundSamples, Sample
 
 IMAGES = IMAGE_SUFFIXES
 PNG = ('.png',)

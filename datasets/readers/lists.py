@@ -13,8 +13,8 @@ from common.inputs import IMAGE_SUFFIXES
 from common.reading import json_text
 from common.reading.text_files import TextFileError, read_text
 from common.terminal.short_repr import short_text
-from datasets.dataset import NOT_LISTED, FoundSamples, Sample, UnusedFile
 from datasets.info import DataError
+from datasets.samples import NOT_LISTED, FoundSamples, Sample, UnusedFile
 
 MAX_LIST_BYTES = 1 << 30
 MAX_PATH_CHARACTERS = 4096  # as Linux has it

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.files import walk
-from datasets.dataset import NOT_READ, UnusedFile
+from datasets.samples import NOT_READ, UnusedFile
 
 ELSEWHERE = 'not where this data set has its images'
 SYSTEM_FILES = ('thumbs.db', 'desktop.ini')  # written by file managers, in lower case

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.dataset import FoundSamples, Sample, UnusedFile
 from datasets.info import DataError, DatasetInfo, distinct_colours
 from datasets.readers import label_files, layout, lists
 from datasets.readers.contract import Archive, Preparation
+from datasets.samples import FoundSamples, Sample, UnusedFile
 
 _CLASSES = (
     'background', 'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair',

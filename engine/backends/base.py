@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:  # command-line options need these names before the installation is checked
     import numpy as np
 
-Shape = tuple[int, ...]  # (N, 3, H, W)
+Shape = tuple[int, ...]  # (N, 3k, H, W), k pictures of a scene
 
 NNABLA, AUTO = 'nnabla', 'auto'
 FLOAT32 = 'float32'  # the precision that every backend supports
@@ -39,13 +39,14 @@ class Backend(Protocol):
         """Keep models for at least ``shapes`` input shapes, if the memory suffices."""
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """Compute the network's logits.
+        """Compute the network's maps.
 
         Args:
-            x: (N, 3, H, W) float32, normalised.
+            x: (N, 3k, H, W) float32, normalised: the k pictures of a scene.
 
         Returns:
-            (N, classes, h, w) float32, at the network's own output resolution.
+            (N, channels, h, w) float32, at the network's own output resolution: the logits of the
+            classes, or the maps of all tasks, one after the other.
 
         Raises:
             MemoryError: The memory does not suffice for this shape.

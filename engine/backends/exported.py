@@ -5,8 +5,8 @@
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cache
 from importlib import metadata
 from itertools import islice
@@ -18,11 +18,12 @@ import numpy as np
 from common import PROJECT
 from common.log import LOG
 from datasets import image_files
-from engine.backends.base import FLOAT32, Backend, Model, Runtime, Shape
+from engine.backends.agreement import Agreement, measure_agreement
+from engine.backends.base import FLOAT32, Model, Runtime, Shape
 from engine.backends.calibration import Calibration, as_input
-from engine.backends.differences import absolute_difference, largest_magnitude
 from engine.backends.disk_cache import CacheKey, DiskCache
 from engine.backends.errors import BackendError, DisagreementError
+from engine.backends.joined_maps import joined_maps
 from engine.backends.nnabla import NnablaBackend
 from engine.backends.part import middle_part
 from engine.backends.shape_cache import ShapeCache
@@ -31,55 +32,12 @@ from engine.onnx.errors import UnsupportedError
 from models import Network
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
-TOLERANCE = 1e-4  # relative to the largest logit
 MAX_COMPARISON_SECONDS = 5  # comparing a part takes about as long
 MIN_COMPARED_STD = 0.1  # backends are compared on a photo if the input varies less than this
 # Folders with the code that determines how a network is exported.
 SOURCE_FOLDERS = ('layers', 'd3net', 'models', 'engine/onnx', 'engine/backends')
 # Number of calibration images, besides the input, on which a reduced precision is compared.
 MAX_COMPARED_IMAGES = 7
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """The agreement between the logits of two backends on some images.
-
-    Attributes:
-        max_difference: Largest absolute difference of logits.
-        max_logit: Largest absolute logit of the reference.
-        equal_labels: Share of pixels to which both give the same label, 0 to 1.
-        images: Number of images compared.
-    """
-
-    max_difference: float
-    max_logit: float
-    equal_labels: float
-    images: int = 1
-
-    @property
-    def exact(self) -> bool:
-        """Whether the difference is within rounding error; False if a logit is NaN or infinite."""
-        finite = bool(np.isfinite(self.max_logit))
-        return finite and self.max_difference <= TOLERANCE * self.max_logit
-
-    @classmethod
-    def of_facts(cls, facts: Any) -> 'Agreement':
-        """Restore an agreement from its fields; raise ``BackendError`` if they are not whole."""
-        whole = isinstance(facts, dict) and facts.keys() == {each.name for each in fields(cls)}
-        if not whole or not all(type(value) in (int, float) for value in facts.values()):
-            raise BackendError('a cached model has no valid agreement with NNabla')
-        return cls(**facts)
-
-    def __str__(self):
-        return (
-            f'{describe_difference(self.max_difference)}, of logits up to {self.max_logit:.3g}, '
-            f'{self.equal_labels:.2%} of labels equal'
-        )
-
-
-def describe_difference(largest: float) -> str:
-    """Return the largest difference of two results in words."""
-    return f'largest difference {largest:.1e}' if largest else 'no difference'
 
 
 class ExportedBackend:
@@ -199,7 +157,8 @@ class ExportedBackend:
             if inputs:
                 LOG.info('int8: calibrating value ranges on %d images', len(inputs))
             reduced = self.runtime.compile(onnx, inputs)
-            agreement = measure_agreement(model, reduced, [x, *islice(inputs, MAX_COMPARED_IMAGES)])
+            compared = [x, *islice(inputs, MAX_COMPARED_IMAGES)]
+            agreement = measure_agreement(model, reduced, compared, self.network.info.tasks)
             if not np.isfinite(agreement.max_difference):
                 raise DisagreementError(
                     f'--precision {self.runtime.precision}: {self.network.name} computes NaN or '
@@ -239,7 +198,7 @@ class ExportedBackend:
 
     def _checked(self, model: Model, onnx: bytes, x: np.ndarray) -> Agreement:
         """Return the agreement of a model with NNabla; raise ``DisagreementError`` if too small."""
-        agreement = measure_agreement(self._reference, model, [x])
+        agreement = measure_agreement(self._reference, model, [x], self.network.info.tasks)
         if not agreement.exact:
             size = f'{x.shape[2]}x{x.shape[3]}'
             kept = self._cache.keep_rejected(self._key(x.shape), onnx)
@@ -283,7 +242,7 @@ def export_onnx(network: Network, shape: Shape) -> bytes:
 
     Args:
         network: The network, whose parameters are registered.
-        shape: (N, 3, H, W) of the normalised input.
+        shape: (N, 3k, H, W) of the normalised input: the k pictures of a scene.
 
     Returns:
         The content of an ONNX file.
@@ -293,33 +252,12 @@ def export_onnx(network: Network, shape: Shape) -> bytes:
     """
     with nn.context_scope(nn.Context(['cpu:float'], 'CpuCachedArray', '0')):
         x = nn.Variable(shape)
-        maps = network(x, cuda=False)[0]
+        maps = joined_maps(network, x, cuda=False)
         try:
             model = build_model({'maps': maps}, {'image': x}, name=network.name)
         except UnsupportedError as error:
             raise BackendError(f'{network.name} cannot be exported: {error}') from error
         return model.SerializeToString()
-
-
-def measure_agreement(
-    reference: Backend | Model, model: Model, inputs: Iterable[np.ndarray]
-) -> Agreement:
-    """Compare the logits of a model with those of a reference.
-
-    Args:
-        reference: A backend or model with the expected logits.
-        model: The model to compare.
-        inputs: Normalised inputs, each (N, 3, H, W) float32.
-    """
-    largest = highest = 0.0
-    equal = []
-    for x in inputs:
-        expected, found = reference.run(x), model.run(x)
-        # Unlike max(), np.maximum() keeps a NaN.
-        largest = np.maximum(largest, absolute_difference(expected, found).max())
-        highest = max(highest, largest_magnitude(expected))
-        equal.append(np.mean(expected.argmax(axis=1) == found.argmax(axis=1)))
-    return Agreement(float(largest), float(highest), float(np.mean(equal)), len(equal))
 
 
 def photo_input(network: Network, shape: Shape) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from common.memory import memory_errors_as
 from engine.backends.base import NNABLA, Shape
+from engine.backends.joined_maps import joined_maps
 from engine.backends.part import middle_part
 from engine.backends.shape_cache import ShapeCache
 from layers.workspace import Workspace
@@ -42,7 +43,7 @@ class NnablaBackend:
         self._graphs.reserve(shapes)
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """Return the logits of ``x``, (N, classes, h, w) float32; raise ``MemoryError``."""
+        """Return the maps of ``x``, (N, channels, h, w) float32; raise ``MemoryError``."""
         with self.workspace.entered(), memory_errors_as(MemoryError):
             inputs, outputs = self._graphs.get_or_make(x.shape, lambda: self._build(x.shape))
             started = time.monotonic()
@@ -76,6 +77,6 @@ class NnablaBackend:
         """Build the graph for a shape; return its input and its output."""
         self._on_new_size()
         variable = nn.Variable(shape)
-        output = self.network(variable)[0]
+        output = joined_maps(self.network, variable)
         self.workspace.check_graph(output)
         return variable, output

@@ -100,8 +100,12 @@ class OnnxRuntimeModel:
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """Return the logits of ``x``; raise ``MemoryError`` or ``BackendError``."""
+        return self.run_all(x)[0]
+
+    def run_all(self, x: np.ndarray) -> list[np.ndarray]:
+        """Return all outputs for ``x``; raise ``MemoryError`` or ``BackendError``."""
         try:
-            return self._session.run(None, {self._input: x})[0]
+            return self._session.run(None, {self._input: x})
         except Exception as error:  # ONNX Runtime's errors share no other base class
             raise inference_error(error, self._name, x.shape, str(error)) from error
 

@@ -137,8 +137,13 @@ class OpenVINOModel:
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """Return the logits of ``x``; raise ``MemoryError`` or ``BackendError``."""
+        return self.run_all(x)[0]
+
+    def run_all(self, x: np.ndarray) -> list[np.ndarray]:
+        """Return all outputs for ``x``; raise ``MemoryError`` or ``BackendError``."""
         try:
-            return self._request.infer([x])[0]
+            results = self._request.infer([x])
+            return [results[index] for index in range(len(results))]
         except RuntimeError as error:
             raise inference_error(error, NAME, x.shape, _reason(error)) from error
 

@@ -6,12 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import datasets
+import models
 from common.errors import UserError
 from common.log import LOG
+from common.tasks import TaskKeys
 from datasets import Dataset
 from datasets.keys import DataKeys, ImageReading
 from datasets.loading import pack
 from datasets.readers import layout
+from datasets.samples import ONE_IMAGE_AND_LABEL, SceneFiles
 from engine.config.config import Config
 from engine.config.loading import class_info, data_set_info
 from models.class_table import first_difference
@@ -38,25 +41,41 @@ def open_dataset(
     """Open a split of the config's data set, from its files or from packed data.
 
     Args:
-        config: The config, whose class names and colours override those of the data set.
+        config: The config, whose class names and colours override those of the data set. Its
+            ``inputs`` and ``tasks`` say which pictures and targets a sample has.
         split: Name of the split, such as ``train`` or ``val``.
         data_dir: Root of the data set, as for :func:`data_root`.
         list_file: A file that lists the images to use; None for all images of the split.
         complete: Whether an image without labels is an error.
 
     Raises:
-        UserError: The data set is missing or incomplete.
+        UserError: The data set is missing or incomplete, or has no such pictures or targets.
     """
     root = data_root(config, data_dir)
+    wanted = _wanted(config)
     name, reading = data_set_info(config).name, ImageReading.of(config)
     LOG.info('opening %s %s in %s', name, split, root)
     packed = pack.open_split(name, root, split, reading)
     if packed is not None and list_file is not None:
         raise UserError(f'--list: {root} is packed; pass the folder of the images with -d')
+    if packed is not None and wanted != ONE_IMAGE_AND_LABEL:
+        raise UserError(
+            f'{root}: packed data have one image and label each, but the config has inputs or '
+            'tasks; pass the folder of the images with -d'
+        )
     dataset = packed or datasets.open(
-        name, root, split, list_file, complete=complete, reading=reading
+        name, root, split, list_file, complete=complete, reading=reading, wanted=wanted
     )
-    return replace(dataset, info=class_info(config, root))
+    tasks = models.describe(config).tasks if wanted.tasks else ()
+    return replace(dataset, info=class_info(config, root), tasks=tasks)
+
+
+def _wanted(config: Config) -> SceneFiles:
+    """Return which pictures and targets of a scene the network of a config needs."""
+    keys, data = TaskKeys.of(config), DataKeys.of(config)
+    if keys.inputs == 1:
+        return SceneFiles(tasks=keys.tasks or ())
+    return SceneFiles(keys.inputs, keys.tasks or (), data.input_folder, data.input_kind)
 
 
 def check_classes(

@@ -25,12 +25,13 @@ import models
 from common import PROJECT, files
 from common.errors import UserError
 from common.sections import Key, SectionError, plain
+from common.tasks import TaskKeys
 from common.terminal.short_repr import short_repr, short_text
 from datasets.info import long_name, repeated_name
 from datasets.keys import DataKeys
 from datasets.loading import augmentations, pack
 from datasets.readers import layout
-from engine.config import class_count, reading, schema
+from engine.config import class_count, reading, schema, task_classes
 from engine.config.config import Config, Origins
 from engine.config.implied import implied
 from engine.config.published_score import BLOCK_KEY, parse_block
@@ -158,6 +159,8 @@ def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> da
     data = DataKeys.of(config)
     count = models.describe(config).num_classes
     known = data_set_info(config, root)
+    if not data.classes:
+        task_classes.check_first_task(config, known)
     classes = data.classes or known.classes or tuple(f'class {i}' for i in range(count))
     theirs = known.palette if not data.classes or len(known.palette) == count else ()
     palette = data.palette or theirs or datasets.distinct_colours(count)
@@ -176,13 +179,16 @@ def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> da
                 class_count.explain_contradiction(config, key, count, known, root or data.data_dir)
             )
     categories = known.categories if classes == known.classes else None
-    return replace(known, classes=classes, palette=palette, categories=categories)
+    info = replace(known, classes=classes, palette=palette, categories=categories)
+    return info if TaskKeys.of(config).tasks is None else task_classes.with_all_tasks(config, info)
 
 
 def data_set_info(
     config: Config, root: str | os.PathLike[str] | None = None
 ) -> datasets.DatasetInfo:
     """Return the facts about a config's data set, with its own names and colours.
+
+    With tasks, the classes are those of the first task that has any.
 
     Args:
         config: The config.
@@ -198,21 +204,21 @@ def data_set_info(
     try:
         if folder and files.kind_of(Path(folder)) == 'folder':
             try:
-                return datasets.info(name, folder)
+                return task_classes.of_first_task(config, datasets.info(name, folder))
             except datasets.DataError:
                 packed = pack.info(folder)
                 if packed is not None and packed.name == name:
                     return packed
                 if root:
                     raise  # else the folder is only one of several sources of names
-        return datasets.info(name)
+        return task_classes.of_first_task(config, datasets.info(name))
     except datasets.DataError as error:
         raise UserError(f'dataset: {error} ({config.origin("dataset")})') from error
 
 
 def _with_class_count(config: Config) -> Config:
     """Complete a config that lacks ``num_classes`` with the number of its or its data's classes."""
-    if class_count.COUNT in config:
+    if class_count.COUNT in config or TaskKeys.of(config).task_channels is not None:
         return config
     data = DataKeys.of(config)
     if data.classes:

@@ -20,7 +20,7 @@ SECTIONS = {
     'Learning rate': 'engine.training.schedules:ScheduleKeys',
     'Solver': 'engine.training.optimizer:SolverKeys',
     'Loss': 'engine.training.losses:sections',
-    'Evaluation': 'engine.inference.test_time:ProtocolKeys',
+    'Evaluation': 'engine.evaluation.score_keys:sections',
 }
 # For each key whose value selects one of several sections, the name of the function that returns
 # these sections by value.

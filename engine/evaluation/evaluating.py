@@ -1,8 +1,11 @@
 """Evaluate a network on a data set, from the settings to the report."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from common.command import DONE
 from common.errors import UserError
@@ -17,12 +20,25 @@ from engine.config.data import (
     open_dataset,
 )
 from engine.distributed.processes import Processes, joined
-from engine.evaluation import evaluator, outputs, score_table, seen_images, turned_images
+from engine.evaluation import (
+    evaluator,
+    outputs,
+    scenes,
+    score_table,
+    seen_images,
+    target_checks,
+    task_evaluator,
+    turned_images,
+)
+from engine.evaluation.evaluator import Evaluator
 from engine.evaluation.provenance import Provenance
+from engine.evaluation.score_keys import ScoreKeys
 from engine.evaluation.settings import EvaluationSettings
+from engine.evaluation.task_evaluator import TaskEvaluator
 from engine.inference import file_network, test_time
 from engine.inference.input_files import network_files
 from engine.inference.loading import LoadedNetwork
+from engine.inference.scene import Picture, Scene
 from engine.inference.segmenter import Segmenter
 from engine.inference.test_time import Protocol, ProtocolKeys
 
@@ -45,6 +61,9 @@ def evaluate(settings: EvaluationSettings) -> int:
             protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
             root = data_root(config, settings.data_dir)
             dataset = _dataset(settings, config)
+            with config.naming_origins():
+                keys = ScoreKeys.of(config)
+                weights = keys.weights_of(dataset.tasks)
             dataset.log_counts()
             protected = network_files(config, settings.weights, settings.backend.calibration)
             outputs.check(settings, protected, dataset, root)
@@ -61,18 +80,16 @@ def evaluate(settings: EvaluationSettings) -> int:
             _check_order(network, config, root)
             dataset = replace(dataset, info=network.info)
         _check_same_weights(network, processes)
-        counts = None
+        counts: Evaluator | TaskEvaluator | None = None
         if settings.format_only is None:
-            counts = evaluator.Evaluator(len(dataset.info.classes), settings.boundary)
-            evaluator.check_labels(dataset, processes)
+            counts = task_evaluator.accumulator_of(dataset, keys, settings.boundary)
+            target_checks.check_targets(dataset, processes)
             if not processes.rank:
                 seen_images.warn_of_trained(network.weights, dataset)
         turned_images.warn([dataset], processes)  # a test server has labels, too
         LOG.info('segmenting %d images of %s', len(dataset), dataset.split)
-        written = outputs.Outputs(settings, dataset)
-        evaluator.predict_shard(
-            lambda image: segmenter(image).labels, dataset, processes, written.consumers, counts
-        )
+        written = outputs.Outputs(settings, dataset, weights)
+        _predict(segmenter, protocol, dataset, processes, written.consumers, counts)
         written.add_up(processes)
         shown = []
         if counts is not None:
@@ -83,12 +100,43 @@ def evaluate(settings: EvaluationSettings) -> int:
                 origin = _provenance(settings, network, dataset, root, protocol, used)
                 facts = _facts(settings, network, origin, dataset.reading)
                 written.write_scores(report, facts)
-                shown = [score_table.format_table(report), origin.line(report['images'])]
+                table = score_table.format_tasks if dataset.tasks else score_table.format_table
+                shown = [table(report), origin.line(report['images'])]
         if processes.rank == 0:
             print('\n'.join([*shown, *written.lines]))
             if written.failures:  # a full disk loses no scores
                 raise UserError('; '.join(written.failures))
         return DONE
+
+
+def _predict(
+    segmenter: Segmenter,
+    protocol: Protocol,
+    dataset: Dataset,
+    processes: Processes,
+    consumers: Sequence[Callable[[Any], None]],
+    counts: Evaluator | TaskEvaluator | None,
+) -> None:
+    """Predict this process's shard of the split, and hand on the results."""
+    predictor = segmenter.network.predictor
+    if dataset.tasks:
+        assert not isinstance(counts, Evaluator)
+        scenes.predict_shard(
+            lambda image: predictor.task_maps(image, protocol),
+            dataset,
+            processes,
+            consumers,
+            counts,
+        )
+        return
+    assert not isinstance(counts, TaskEvaluator)
+
+    def labels(image: Picture) -> np.ndarray:
+        if isinstance(image, Scene):
+            return predictor.labels(image, protocol)
+        return segmenter.classes_of(image).labels
+
+    evaluator.predict_shard(labels, dataset, processes, consumers, counts)
 
 
 def _dataset(settings: EvaluationSettings, config: Config) -> Dataset:
@@ -97,10 +145,17 @@ def _dataset(settings: EvaluationSettings, config: Config) -> Dataset:
     scored = settings.format_only is None
     dataset = open_dataset(config, split, settings.data_dir, settings.list_file, complete=scored)
     dataset = first_samples(dataset, settings.limit)
-    unlabelled = [sample.image for sample in dataset if sample.label is None]
+    names = [task.name for task in dataset.tasks]
+    unlabelled = [
+        (sample.image, name)
+        for sample in dataset
+        for name in names or ['label']
+        if (sample.target(name) if names else sample.label) is None
+    ]
     if scored and unlabelled:
+        image, lacking = unlabelled[0]
         raise UserError(
-            f'{unlabelled[0]} has no label, so the split {split} cannot be scored; '
+            f'{image} has no {lacking}, so the split {split} cannot be scored; '
             '--format-only DIR writes predictions for the test server, infer.py writes pictures'
         )
     return dataset

@@ -19,6 +19,7 @@ from datasets.label_scan import LabelScan
 from engine.distributed.processes import Processes
 from engine.evaluation import metrics
 from engine.inference.prefetch import run_pipeline
+from engine.inference.scene import Picture, Scene, scene_of
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def check_labels(
 
 
 def predict_shard(
-    predict: Callable[[np.ndarray], np.ndarray],
+    predict: Callable[[Picture], np.ndarray],
     dataset: Dataset,
     processes: Processes,
     consumers: Sequence[Consumer],
@@ -183,7 +184,8 @@ def predict_shard(
     One thread reads samples, the caller's thread predicts, a third thread counts and writes.
 
     Args:
-        predict: Function from an image, (H, W, 3) uint8, BGR, to its class map, (H, W) uint8.
+        predict: Function from an image, (H, W, 3) uint8, BGR, or the stacked pictures of a scene,
+            to its class map, (H, W) uint8.
         dataset: Data set to predict.
         processes: Processes of the job.
         consumers: Functions that take the result of every image, such as those that write files.
@@ -195,7 +197,7 @@ def predict_shard(
 
     def read(index):
         labels = None if evaluator is None else dataset.label(index)
-        return dataset.image(index), labels
+        return picture_of(dataset, index), labels
 
     def compute(index, sample):
         image, labels = sample
@@ -204,15 +206,47 @@ def predict_shard(
     def finish(index, result):
         image, labels, predictions = result
         matrix = None if evaluator is None else evaluator.process(labels, predictions)
+        camera = scene_of(image).image
         for consume in consumers:
-            consume(ImageResult(index, image, labels, predictions, matrix))
+            consume(ImageResult(index, camera, labels, predictions, matrix))
 
+    run_shard(dataset, processes, read, compute, finish, _sample_bytes)
+
+
+def run_shard(
+    dataset: Dataset,
+    processes: Processes,
+    read: Callable[[int], Any],
+    compute: Callable[[int, Any], Any],
+    finish: Callable[[int, Any], None],
+    bytes_of: Callable[[Any], int],
+):
+    """Run the three stages of :func:`predict_shard` for this process's shard of a data set.
+
+    Args:
+        dataset: Data set to predict.
+        processes: Processes of the job.
+        read: Function from the index of a sample to what ``compute`` needs of it.
+        compute: Function from index and sample to the result.
+        finish: Function that takes index and result.
+        bytes_of: Function from a sample or a result to its size in bytes.
+
+    Raises:
+        UserError: A sample cannot be read, or a file cannot be written.
+    """
     quiet = True if processes.rank else None
     shard = processes.shard(len(dataset))
-    with closing(run_pipeline(shard, read, compute, finish, _sample_bytes)) as errors:
+    with closing(run_pipeline(shard, read, compute, finish, bytes_of)) as errors:
         for error in ProgressBar(errors, dataset.split, len(shard), unit='image', disable=quiet):
             if error is not None:
                 raise error
+
+
+def picture_of(dataset: Dataset, index: int) -> Picture:
+    """Return what the predictor takes of a sample: its image, or the scene of its pictures."""
+    if not dataset[index].pictures:
+        return dataset.image(index)
+    return Scene(dataset.pictures(index), dataset.flow)
 
 
 def _sample_bytes(sample) -> int:

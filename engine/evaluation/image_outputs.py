@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from datasets.readers.contract import SubmittingReader
 from engine.evaluation import panels
 from engine.evaluation.evaluator import ImageResult
 
+Result = TypeVar('Result')  # of an image: of one task, or of several
+
 
 @dataclass(frozen=True)
-class Output:
+class Output(Generic[Result]):
     """A kind of file that is written for every image.
 
     Attributes:
@@ -24,13 +27,10 @@ class Output:
     """
 
     target: Callable[[int], Path]
-    write: Callable[[Path, ImageResult], None]
+    write: Callable[[Path, Result], None]
 
 
-Writer = Callable[[Dataset, Path], Output]
-
-
-def pictures(dataset: Dataset, folder: Path) -> Output:
+def pictures(dataset: Dataset, folder: Path) -> Output[ImageResult]:
     """Return the output of pictures with image, truth, prediction and error map.
 
     Without labels a picture shows image and prediction.
@@ -39,19 +39,19 @@ def pictures(dataset: Dataset, folder: Path) -> Output:
     def write(path: Path, result: ImageResult) -> None:
         image_files.write_image(path, panels.picture(dataset.info, result))
 
-    return Output(_under_names(dataset, folder), write)
+    return Output(under_names(dataset, folder), write)
 
 
-def class_indices(dataset: Dataset, folder: Path) -> Output:
+def class_indices(dataset: Dataset, folder: Path) -> Output[ImageResult]:
     """Return the output of predicted class indices as 8-bit PNG."""
 
     def write(path: Path, result: ImageResult) -> None:
         image_files.write_image(path, result.predictions)
 
-    return Output(_under_names(dataset, folder), write)
+    return Output(under_names(dataset, folder), write)
 
 
-def submission(dataset: Dataset, folder: Path) -> Output:
+def submission(dataset: Dataset, folder: Path) -> Output[ImageResult]:
     """Return the output of files with the names and the values that the test server requires.
 
     Raises:
@@ -75,7 +75,8 @@ def submission(dataset: Dataset, folder: Path) -> Output:
     return Output(target, write)
 
 
-def _under_names(dataset: Dataset, folder: Path) -> Callable[[int], Path]:
+def under_names(dataset: Dataset, folder: Path) -> Callable[[int], Path]:
+    """Return the function from a sample's index to a PNG file of its name in a folder."""
     return lambda index: _below(folder, f'{dataset[index].name}.png')
 
 

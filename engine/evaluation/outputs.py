@@ -4,8 +4,9 @@ An output that cannot be written, on a full disk for example, costs neither the 
 outputs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,19 @@ from common import figures, files
 from common.errors import UserError
 from common.log import LOG
 from common.machine import versions
+from common.tasks import CLASSES
 from common.terminal.printable import one_line
 from common.writing import write_targets
 from common.writing.protected_files import ProtectedFiles
 from datasets import Dataset, protection
 from engine.distributed.processes import Processes
-from engine.evaluation import confusion_picture, image_outputs, per_image
-from engine.evaluation.evaluator import Consumer, ImageResult
-from engine.evaluation.image_outputs import Output, Writer
+from engine.evaluation import confusion_picture, image_outputs, per_image, task_outputs
+from engine.evaluation.image_outputs import Output
 from engine.evaluation.per_image import ImageScores
 from engine.evaluation.settings import SHEET_NAME, EvaluationSettings
+from engine.evaluation.task_per_image import TaskImageScores
 from engine.evaluation.worst_images import WorstImages
+from engine.evaluation.worst_scenes import WorstScenes
 
 
 @dataclass
@@ -43,12 +46,12 @@ class _ImageFiles:
 
     folder: Path
     what: str
-    output: Output
+    output: Output[Any]
     required: bool
     written: int = 0
     failure: str | None = None
 
-    def __call__(self, result: ImageResult) -> None:
+    def __call__(self, result: Any) -> None:
         if self.failure is not None:
             return
         try:
@@ -68,6 +71,7 @@ class Outputs:
     Args:
         settings: The settings, which name the files.
         dataset: The split.
+        weights: With several tasks, the weight of each task's score in that of an image.
 
     Attributes:
         lines: A line for every output that was written.
@@ -76,21 +80,30 @@ class Outputs:
 
     settings: EvaluationSettings
     dataset: Dataset
+    weights: Mapping[str, float] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         scored = self.settings.format_only is None
         self._files = [
-            _ImageFiles(folder, what, writer(self.dataset, folder), required=not scored)
-            for _, folder, writer, what in _writers(self.settings)
+            _ImageFiles(each.folder, each.what, each.output, required=not scored)
+            for each in _outputs_of_images(self.settings, self.dataset)
         ]
-        self._images = ImageScores() if self.settings.per_image else None
-        worst = self.settings.worst
-        self._worst = WorstImages(self.dataset, worst) if worst else None
+        tasks, worst = self.dataset.tasks, self.settings.worst
+        self._images: ImageScores | TaskImageScores | None = None
+        self._worst: WorstImages | None = None
+        if self.settings.per_image:
+            self._images = TaskImageScores(tasks, self.weights) if tasks else ImageScores()
+        if worst:
+            self._worst = (
+                WorstScenes(self.dataset, worst, self.weights)
+                if tasks
+                else WorstImages(self.dataset, worst)
+            )
 
     @property
-    def consumers(self) -> list[Consumer]:
+    def consumers(self) -> list[Callable[[Any], None]]:
         """Functions that take the result of every image."""
         collectors = (self._images, self._worst)
         return [*self._files, *(each for each in collectors if each is not None)]
@@ -118,14 +131,15 @@ class Outputs:
         if settings.json:
             document = {**report, 'settings': facts, 'versions': versions()}
             self._write(settings.json, 'scores', lambda path: files.write_json(path, document))
-        if settings.confusion:
-            matrix = np.array(report['confusion_matrix'], np.int64)
-            info = self.dataset.info
-            title = f'{facts["config"]}, {info.name} {self.dataset.split}'
+        for path, name in _confusion_pictures(settings, self.dataset):
+            own = report['tasks'][name] if name else report
+            matrix = np.array(own['confusion_matrix'], np.int64)
+            info = self.dataset.info.of_task(name) if name else self.dataset.info
+            title = f'{facts["config"]}, {info.name} {self.dataset.split}{name and ", "}{name}'
             self._write(
-                settings.confusion,
-                'confusion matrix',
-                lambda path: confusion_picture.draw(path, title, info.classes, matrix),
+                path,
+                'confusion matrix' + (name and f' of {name}'),
+                partial(confusion_picture.draw, title=title, classes=info.classes, matrix=matrix),
             )
         if settings.per_image and self._images is not None:
             table, dataset = self._images, self.dataset
@@ -137,7 +151,8 @@ class Outputs:
         if settings.visualize and self._worst:
             sheet = settings.visualize / SHEET_NAME
             count = _counted(len(self._worst), 'image')
-            self._write(sheet, f'{count} of the lowest mIoU', self._worst.write)
+            score = 'score' if self.dataset.tasks else 'mIoU'
+            self._write(sheet, f'{count} of the lowest {score}', self._worst.write)
 
     def _write(self, path: Path, what: str, write: Callable[[Path], None]) -> None:
         try:
@@ -167,40 +182,79 @@ def check(
     """
     name = dataset.info.name
     protection.protect_dataset(protected, name, root, dataset.samples, settings.list_file)
-    for option, folder, writer, _ in _writers(settings):
-        target = writer(dataset, folder).target
+    outputs = _outputs_of_images(settings, dataset)
+    for each in outputs:
         for index in range(len(dataset)):
-            protected.claim(option, target(index), 'name another folder')
-            write_targets.refuse_stream(target(index))
-        protection.check_folder(option, folder, name, root, dataset.samples)
+            target = each.output.target(index)
+            protected.claim(each.option, target, 'name another folder')
+            write_targets.refuse_stream(target)
+        protection.check_folder(each.option, each.folder, name, root, dataset.samples)
     if settings.json:
         protected.claim_json('--json', settings.json)
     if settings.per_image:
         protected.claim_text(
             '--per-image', settings.per_image, f'{per_image.NAME},', 'a table of scores'
         )
-    if settings.confusion:
-        figures.check_format(settings.confusion)
-        protected.claim('--confusion', settings.confusion)
-        protection.check_picture('--confusion', settings.confusion, name, root, dataset.samples)
-        files.check_writable(settings.confusion)
+    for picture, _ in _confusion_pictures(settings, dataset):
+        figures.check_format(picture)
+        protected.claim('--confusion', picture)
+        protection.check_picture('--confusion', picture, name, root, dataset.samples)
+        files.check_writable(picture)
     if settings.worst and settings.visualize:
         sheet = settings.visualize / SHEET_NAME
         protected.claim('--worst', sheet, 'name another folder, or leave out --worst')
         write_targets.refuse_stream(sheet)
-    for _, folder, _, _ in _writers(settings):
-        files.check_writable(folder / 'x')
+    for each in outputs:
+        files.check_writable(each.folder / 'x')
 
 
-def _writers(settings: EvaluationSettings) -> list[tuple[str, Path, Writer, str]]:
-    """Return option, folder, function and name of a file for each output of every image."""
-    writers = (
-        ('--visualize', settings.visualize, image_outputs.pictures, 'picture'),
-        ('--save-labels', settings.save_labels, image_outputs.class_indices, 'label map'),
-        ('--format-only', settings.format_only, image_outputs.submission, 'file'),
-    )
-    return [
-        (option, folder, writer, what)
-        for option, folder, writer, what in writers
-        if folder is not None
-    ]
+@dataclass(frozen=True)
+class _ImageOutput:
+    """An output of every image: its option, its folder, what its files are, and their writer."""
+
+    option: str
+    folder: Path
+    what: str
+    output: Output[Any]
+
+
+def _outputs_of_images(settings: EvaluationSettings, dataset: Dataset) -> list[_ImageOutput]:
+    """Return the outputs of every image that the settings name."""
+    found = []
+    shown, saved, submitted = settings.visualize, settings.save_labels, settings.format_only
+    several = bool(dataset.tasks)
+    if shown is not None:
+        pictures = task_outputs.pictures if several else image_outputs.pictures
+        found.append(_ImageOutput('--visualize', shown, 'picture', pictures(dataset, shown)))
+    if saved is not None and several:
+        for task in dataset.tasks:
+            what = 'label map' if task.kind == CLASSES else 'depth map'
+            output = task_outputs.maps(dataset, saved, task)
+            found.append(_ImageOutput('--save-labels', saved / task.name, what, output))
+    elif saved is not None:
+        labels = image_outputs.class_indices(dataset, saved)
+        found.append(_ImageOutput('--save-labels', saved, 'label map', labels))
+    if submitted is not None:
+        submission = task_outputs.submission if several else image_outputs.submission
+        files_of = submission(dataset, submitted)
+        found.append(_ImageOutput('--format-only', submitted, 'file', files_of))
+    return found
+
+
+def _confusion_pictures(settings: EvaluationSettings, dataset: Dataset) -> list[tuple[Path, str]]:
+    """Return the pictures of confusion matrices, each with the name of its task, or ''.
+
+    Several tasks of kind classes have a picture each: ``FILE_motion.png``.
+
+    Raises:
+        UserError: No task has classes.
+    """
+    path = settings.confusion
+    if path is None:
+        return []
+    names = [task.name for task in dataset.tasks if task.kind == CLASSES]
+    if dataset.tasks and not names:
+        raise UserError('--confusion: no task has classes; leave it out')
+    if len(names) < 2:
+        return [(path, ''.join(names))]
+    return [(path.with_name(f'{path.stem}_{name}{path.suffix}'), name) for name in names]

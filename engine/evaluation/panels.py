@@ -75,20 +75,20 @@ def show(info: DatasetInfo, result: ImageResult, max_side: int) -> ShownResult:
         result: The image.
         max_side: Pixels of the longer side; larger images are reduced.
     """
-    size = _reduced(result.image, max_side)
-    predictions = _resized(result.predictions, size, cv2.INTER_NEAREST)
-    image = Panel('image', _resized(result.image, size, cv2.INTER_AREA))
+    size = reduced_size(result.image, max_side)
+    predictions = resized(result.predictions, size, cv2.INTER_NEAREST)
+    image = Panel('image', resized(result.image, size, cv2.INTER_AREA))
     predicted = Panel('prediction', colours.paint(predictions, info.palette))
     classes = frozenset(np.unique(predictions).tolist())
     if result.labels is None:
         return ShownResult((image, predicted), classes)
-    labels = _resized(result.labels, size, cv2.INTER_NEAREST)
+    labels = resized(result.labels, size, cv2.INTER_NEAREST)
     truth = Panel('truth', colours.paint(labels, info.palette))
     states = np.where(result.labels == result.predictions, np.uint8(RIGHT), np.uint8(WRONG))
     states[result.labels == IGNORE] = IGNORED
     painted = colours.paint(states, tuple(STATES.values()))
     # A mean of colours: single wrong pixels of a large image stay visible.
-    errors = Panel(_errors_caption(states), _resized(painted, size, cv2.INTER_AREA))
+    errors = Panel(_errors_caption(states), resized(painted, size, cv2.INTER_AREA))
     classes |= frozenset(np.unique(labels).tolist())
     return ShownResult((image, truth, predicted, errors), classes)
 
@@ -143,14 +143,15 @@ def _errors_caption(states: np.ndarray) -> str:
     return f'errors: {wrong / scored:.1%}' if scored else 'errors'
 
 
-def _reduced(image: np.ndarray, max_side: int) -> tuple[int, int]:
-    """Return height and width of a panel."""
+def reduced_size(image: np.ndarray, max_side: int) -> tuple[int, int]:
+    """Return height and width of a panel whose longer side has at most ``max_side`` pixels."""
     height, width = image.shape[:2]
     scale = min(1, max_side / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _resized(array: np.ndarray, size: tuple[int, int], interpolation: int) -> np.ndarray:
+def resized(array: np.ndarray, size: tuple[int, int], interpolation: int) -> np.ndarray:
+    """Return an array (H, W) or (H, W, 3) at another height and width."""
     if array.shape[:2] == size:
         return array
     return cv2.resize(array, size[::-1], interpolation=interpolation)

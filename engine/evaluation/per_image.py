@@ -2,14 +2,14 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from common import files
 from common.terminal.printable import one_line
-from datasets import Dataset
+from datasets import Dataset, DatasetInfo
 from engine.distributed.processes import Processes
 from engine.evaluation import metrics
 from engine.evaluation.evaluator import ImageResult
@@ -58,15 +58,22 @@ class ImageScores:
         """
         scored = [(i, metrics.scores_of_counts(c), c[1].sum()) for i, c in self._counts.items()]
         scored.sort(key=lambda row: order(row[1].miou, row[0]))
-        with (
-            files.replacing(path) as temporary,
-            open(temporary, 'w', newline='', encoding='utf-8') as file,
-        ):
-            table = csv.writer(file, lineterminator='\n')
-            names = (f'{CLASS_PREFIX}{one_line(name)}' for name in dataset.info.classes)
-            table.writerow([*COLUMNS, *names])
-            for index, scores, pixels in scored:
-                table.writerow(_row(dataset, index, scores, int(pixels)))
+        titles = [*COLUMNS, *class_titles(dataset.info)]
+        write_table(path, [titles, *(_row(dataset, i, each, int(n)) for i, each, n in scored)])
+
+
+def write_table(path: Path, rows: Iterable[Sequence[str | int]]) -> None:
+    """Write rows, the titles first, as a CSV file; raise ``UserError`` if that fails."""
+    with (
+        files.replacing(path) as temporary,
+        open(temporary, 'w', newline='', encoding='utf-8') as file,
+    ):
+        csv.writer(file, lineterminator='\n').writerows(rows)
+
+
+def class_titles(info: DatasetInfo) -> list[str]:
+    """Return the titles of the columns with the IoU of each class."""
+    return [f'{CLASS_PREFIX}{one_line(name)}' for name in info.classes]
 
 
 def order(miou: float, index: int) -> tuple[bool, float, int]:
@@ -84,15 +91,15 @@ def _row(dataset: Dataset, index: int, scores: Scores, pixels: int) -> Sequence[
         scores.mean_accuracy,
         scores.pixel_accuracy,
     )
-    name, image = _path_cell(sample.name), _path_cell(str(sample.image))
-    return [name, *map(_cell, means), pixels, image, *map(_cell, scores.iou)]
+    name, image = path_cell(sample.name), path_cell(str(sample.image))
+    return [name, *map(percent_cell, means), pixels, image, *map(percent_cell, scores.iou)]
 
 
-def _path_cell(path: str) -> str:
+def path_cell(path: str) -> str:
     """Return a path on one line; ``./`` before one that a spreadsheet would take for a formula."""
     return one_line(f'./{path}' if path.startswith(FORMULA) else path)
 
 
-def _cell(share: float) -> str:
+def percent_cell(share: float) -> str:
     """Return a share in percent; empty without a score."""
     return '' if math.isnan(share) else f'{100 * share:.4f}'

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from common.tasks import CLASSES
 from common.terminal import tables
 from common.terminal.short_repr import short_text
 from common.terminal.tables import Column
@@ -25,6 +26,15 @@ MEANS = {  # keys of the report, with their names
     'pixel_accuracy': 'pixel accuracy',
     'fwiou': 'frequency-weighted IoU',
     'overall': 'overall (mean of mIoU and pixel accuracy)',
+}
+DEPTH_SCORES = {  # keys of the report of a depth task, with their names
+    'ard': 'absolute relative difference (ARD), %',
+    'squared_relative': 'squared relative difference, m',
+    'rmse': 'root mean square error, m',
+    'rmse_log': 'root mean square error of the logarithms',
+    'delta1': 'within a factor of 1.25, %',
+    'delta2': 'within a factor of 1.25^2, %',
+    'delta3': 'within a factor of 1.25^3, %',
 }
 
 
@@ -53,6 +63,34 @@ def format_table(report: dict[str, Any]) -> str:
         count = f'{len(absent)} of {len(report["classes"])}'
         lines.append(f'left out, as they are neither labelled nor predicted: {count} classes')
     return '\n'.join(lines)
+
+
+def format_tasks(report: dict[str, Any]) -> str:
+    """Format a report of several tasks as text: the table of each under its name.
+
+    Args:
+        report: Result of :meth:`engine.evaluation.task_evaluator.TaskEvaluator.report`.
+    """
+    blocks = []
+    for name, own in report['tasks'].items():
+        table = format_table(own) if own['kind'] == CLASSES else _depth_table(own)
+        blocks.append(f'{name}\n{table}')
+    return '\n\n'.join(blocks)
+
+
+def _depth_table(report: dict[str, Any]) -> str:
+    """Format the scores of a depth task: over all pixels, and their mean over images."""
+    limits = report['range']
+    counted = 'all known depths' if limits is None else f'{limits[0]:g} to {limits[1]:g} m'
+    means = report['image_means']
+    rows = [[_depth(report[key]), _depth(means[key]), name] for key, name in DEPTH_SCORES.items()]
+    columns = [Column('pixels', 7, right=True), Column('images', 7, right=True), Column()]
+    note = f'means over {report["pixels"]} pixels, and of the scores of images ({counted})'
+    return '\n'.join([*tables.lines(columns, rows), note])
+
+
+def _depth(value: float | None) -> str:
+    return '-' if value is None else f'{value:.4g}'
 
 
 def _number(value: float | None) -> str:

@@ -5,7 +5,7 @@ graph, so the comparison covers normalisation, channel order and upsampling as w
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -13,10 +13,11 @@ import nnabla as nn
 import numpy as np
 
 from common import PROJECT, machine
+from common.tasks import DEPTH, Task, channel_slices
 from datasets import image_files
 from datasets.loading.resample import resize_image
+from engine.backends.agreement import EQUAL_DEPTH, describe_difference
 from engine.backends.differences import absolute_difference, largest_magnitude
-from engine.backends.exported import describe_difference
 from engine.backends.onnxruntime import ONNXRuntime
 from engine.backends.openvino import OpenVINO
 from engine.export import nnb_reader
@@ -25,6 +26,7 @@ from engine.export.spec import INPUT, INT8, OPENVINO_ENDING, ExportSpec, checked
 from engine.export.writers import NETWORK
 from engine.inference import predictor
 from engine.inference.resampling import resize_rows
+from engine.inference.scene import Picture, Scene
 from engine.inference.scores import softmax
 from engine.onnx.package import INSTALL
 from models import Network
@@ -32,7 +34,7 @@ from models import Network
 PHOTO = PROJECT / 'resources' / 'street.jpg'
 TOLERANCE = 1e-4  # relative to the largest logit
 DYNAMIC_BATCHES = (1, 3)  # batch sizes that test a file with a dynamic batch
-Run = Callable[[np.ndarray], np.ndarray]
+Run = Callable[[np.ndarray], Sequence[np.ndarray]]  # from the input to all outputs
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def check_file(
     elif ending == OPENVINO_ENDING:
         openvino = OpenVINO(threads=machine.threads())
         runtime = f'{openvino.name} {openvino.versions[openvino.name].split("-")[0]}'
-        run = openvino.compile_files(path.read_bytes(), weights or b'').run
+        run = openvino.compile_files(path.read_bytes(), weights or b'').run_all
     else:
         try:
             onnxruntime = ONNXRuntime(machine.threads())
@@ -94,7 +96,7 @@ def check_file(
                 True, f'valid, but not run because onnxruntime is not installed: {INSTALL}'
             )
         runtime = f'{onnxruntime.name} {onnxruntime.versions[onnxruntime.name]}'
-        run = onnxruntime.compile(path.read_bytes(), None).run
+        run = onnxruntime.compile(path.read_bytes(), None).run_all
     counts = DYNAMIC_BATCHES if spec.batch is None else (spec.batch,)
     if spec.precision == INT8:
         return _compare_labels(run, runtime, network, size, spec, images)
@@ -116,62 +118,119 @@ def compare_with_network(
     probabilities, and to the amount by which the logit of a label is below the largest logit.
 
     Args:
-        run: Function from the input to the output of the specification.
+        run: Function from the input to the outputs of the specification.
         runtime: Name of the runtime for the result.
         network: The network.
         sizes: Heights and widths of the input to test.
         spec: Specification of input and output.
         counts: Batch sizes to test.
     """
-    highest, largest, equal = 0.0, 0.0, list[float]()
+    compared = [_ComparedTask() for _ in network.info.tasks]
     for size in sizes:
-        found = _compare_at(run, network, size, spec, counts)
-        if isinstance(found, str):
-            return ExportCheck(False, f'{runtime} {found}')
-        highest, largest = max(highest, found[0]), np.maximum(largest, found[1])
-        equal += found[2]
-    matches = bool(largest <= TOLERANCE * highest)
+        problem = _compare_at(run, network, size, spec, counts, compared)
+        if problem:
+            return ExportCheck(False, f'{runtime} {problem}')
+    matches = all(each.matches for each in compared)
     named = [f'{height}x{width}' for height, width in sizes]
     where = f' at {", ".join(named[:-1])} and {named[-1]}' if len(sizes) > 1 else ''
     text = (
         f'{runtime} {"agrees with" if matches else "differs from"} NNabla on {PHOTO.name}{where}: '
-        f'{_difference(spec.kind, largest, highest)}, {np.mean(equal):.2%} of labels equal'
+        + '; '.join(
+            each.describe(task, spec, alone=len(compared) == 1)
+            for task, each in zip(network.info.tasks, compared)
+        )
     )
     return ExportCheck(matches, text)
 
 
-def _compare_at(
-    run: Run, network: Network, size: tuple[int, int], spec: ExportSpec, counts: tuple[int, ...]
-) -> tuple[float, float, list[float]] | str:
-    """Compare results at one size.
+@dataclass
+class _ComparedTask:
+    """What comparing the output of one task with the network's has found so far.
 
-    Returns:
-        The largest logit, the largest difference, and the share of equal labels for each image; or
-        what is wrong with the results.
+    Attributes:
+        highest: The largest logit, or the largest depth.
+        largest: The largest difference.
+        equal: For each image, the share of equal labels, or of depths that differ by at most
+            ``EQUAL_DEPTH``.
     """
-    photos = [_photo(size, i / max(counts)) for i in range(max(counts))]
+
+    highest: float = 0.0
+    largest: float = 0.0
+    equal: list[float] = field(default_factory=list)
+
+    @property
+    def matches(self) -> bool:
+        return bool(self.largest <= TOLERANCE * self.highest)
+
+    def describe(self, task: Task, spec: ExportSpec, alone: bool) -> str:
+        name, equal = '' if alone else f'{task.name}: ', f'{np.mean(self.equal):.2%}'
+        if task.kind == DEPTH:
+            difference = describe_difference(self.largest)
+            return f'{name}{difference}, of depths up to {self.highest:.3g} m'
+        return (
+            f'{name}{_difference(spec.kind, self.largest, self.highest)}, {equal} of labels equal'
+        )
+
+    def add(self, scores: np.ndarray, result: np.ndarray, kind: str, depth: bool) -> None:
+        """Compare one image.
+
+        Args:
+            scores: The network's maps of the task at the size of the image, (channels, H, W).
+            result: The file's output for it.
+            kind: Kind of the output, ``maps`` being resized already.
+            depth: Whether the task is depth.
+        """
+        self.highest = max(self.highest, float(largest_magnitude(scores)))
+        if depth:
+            difference = absolute_difference(scores, result)
+            same = difference <= EQUAL_DEPTH * np.abs(scores)
+        elif kind == 'labels':
+            chosen = np.take_along_axis(scores, result[None].astype(np.int64), 0)[0]
+            difference = absolute_difference(scores.max(axis=0), chosen)
+            same = result == scores.argmax(axis=0)
+        else:
+            expected = softmax(scores) if kind == 'probabilities' else scores
+            difference = absolute_difference(expected, result)
+            same = result.argmax(axis=0) == scores.argmax(axis=0)
+        # np.maximum propagates NaN, unlike max()
+        self.largest = float(np.maximum(self.largest, difference.max()))
+        self.equal.append(float(np.mean(same)))
+
+
+def _compare_at(
+    run: Run,
+    network: Network,
+    size: tuple[int, int],
+    spec: ExportSpec,
+    counts: tuple[int, ...],
+    compared: Sequence[_ComparedTask],
+) -> str:
+    """Compare results at one size; return what is wrong with their form, '' if nothing is.
+
+    Args:
+        run: Function from the input to the outputs of the specification.
+        network: The network.
+        size: Height and width of the input.
+        spec: Specification of input and output.
+        counts: Batch sizes to test.
+        compared: Takes the results of each task.
+    """
+    photos = [_scene(size, i / max(counts), network) for i in range(max(counts))]
     reference = predictor.Predictor(network)
     scores = [reference.logits(photo) for photo in photos]
-    highest = max(map(largest_magnitude, scores))
-    largest, equal = 0.0, list[float]()
+    tasks = network.info.tasks
     for count in counts:
-        results = run(np.stack([pixels_of(photo, network, spec) for photo in photos[:count]]))
-        if len(results) != count:
-            return f'returns {len(results)} results for {count} images'
-        for logits, result in zip(scores, results):
-            labels = logits.argmax(axis=0)
-            if spec.kind == 'labels':
-                chosen = np.take_along_axis(logits, result[None].astype(np.int64), 0)[0]
-                difference, found = absolute_difference(logits.max(axis=0), chosen), result
-            else:
+        outputs = run(np.stack([pixels_of(photo, network, spec) for photo in photos[:count]]))
+        for own, task, channels, results in zip(
+            compared, tasks, channel_slices(tasks), outputs, strict=True
+        ):
+            if len(results) != count:
+                return f'returns {len(results)} results for {count} images'
+            for maps, result in zip(scores, results):
                 if spec.kind == 'maps':
                     result = resize_rows(result, size, slice(0, size[0]))
-                expected = softmax(logits) if spec.kind == 'probabilities' else logits
-                difference = absolute_difference(expected, result)
-                found = result.argmax(axis=0)
-            largest = np.maximum(largest, difference.max())  # propagates NaN, unlike max()
-            equal.append(float(np.mean(found == labels)))
-    return highest, float(largest), equal
+                own.add(maps[channels], result, spec.kind, task.kind == DEPTH)
+    return ''
 
 
 def _compare_labels(
@@ -186,7 +245,7 @@ def _compare_labels(
     reference, equal = predictor.Predictor(network), list[float]()
     for photo in (_photo(size, 0), *(resize_image(image, size) for image in images)):
         expected = reference.logits(photo).argmax(axis=0)
-        (result, *_) = run(batch_of(photo, network, (spec.batch or 1, 3, *size), spec))
+        ((result, *_),) = run(batch_of(photo, network, (spec.batch or 1, 3, *size), spec))
         if not np.isfinite(result).all():
             return ExportCheck(False, f'{runtime} computes NaN or infinity in int8')
         if spec.kind == 'maps':
@@ -229,14 +288,23 @@ def _nnp(path: Path, spec: ExportSpec):
     def run(x):
         image.d = x
         output.forward(clear_buffer=True)
-        return np.array(output.d)
+        return [np.array(output.d)]
 
     return run
 
 
 def _nnb(path: Path):
     contents = nnb_reader.read_nnb(path)
-    return lambda x: nnb_reader.run_nnb(contents, x)
+    return lambda x: [nnb_reader.run_nnb(contents, x)]
+
+
+def _scene(size: tuple[int, int], shift: float, network: Network) -> Picture:
+    """Return the photo, or for several inputs a scene of photos that are shifted further."""
+    count = network.info.inputs
+    if count == 1:
+        return _photo(size, shift)
+    pictures = tuple(_photo(size, shift + number / 7) for number in range(count))
+    return Scene(pictures, (False,) * count)
 
 
 def _photo(size, shift: float) -> np.ndarray:

@@ -18,7 +18,14 @@ from engine.backends.exported import MAX_COMPARED_IMAGES
 from engine.export import checks, writers
 from engine.export.file_inputs import batch_of
 from engine.export.metadata import describe_file
-from engine.export.spec import INT8, LOGITS, ExportSpec, build_graph, check_size
+from engine.export.spec import (
+    FLEXIBLE_ENDINGS,
+    INT8,
+    LOGITS,
+    ExportSpec,
+    build_graph,
+    check_size,
+)
 from engine.onnx.errors import UnsupportedError
 from models import Network
 
@@ -65,6 +72,14 @@ def export(
     facts = describe_file(network, size, spec, metadata or {})
     if spec.precision == INT8 and calibration is None:
         raise UserError(f'{path}: int8 needs images to be calibrated on; pass calibration')
+    several = len(facts.get('tasks', ())) > 1
+    if several and path.suffix.lower() not in FLEXIBLE_ENDINGS:
+        raise UserError(
+            f'{path}: networks with several tasks are exported to {" and ".join(FLEXIBLE_ENDINGS)} '
+            'only; name such a file'
+        )
+    if 'tasks' in facts and spec.precision == INT8:
+        raise UserError(f'{path}: int8 is for networks with one picture and one task; use float32')
     shape, convert = (spec.batch or 1, 3, *size), partial(batch_of, spec=spec)
     inputs = None if calibration is None else calibration.inputs(shape, convert)
     with nn.context_scope(context), files.replacing(path) as temporary, ExitStack() as second:

@@ -153,7 +153,16 @@ def _spec(settings: FormSettings, path: Path) -> ExportSpec:
 def _metadata(loaded: LoadedNetwork) -> dict[str, object]:
     """Return the metadata of a file beyond the facts of its network."""
     config = loaded.config
+    others = {
+        other.task: {
+            'classes': list(other.classes),
+            'palette': [list(map(int, colour)) for colour in other.palette],
+        }
+        for other in loaded.info.others
+        if other.task in {task.name for task in loaded.predictor.info.tasks}
+    }
     return {
+        **({'task_classes': others} if others else {}),
         'classes': list(loaded.info.classes),
         'palette': [list(map(int, colour)) for colour in loaded.info.palette],
         'palette_order': 'rgb',

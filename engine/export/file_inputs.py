@@ -6,11 +6,17 @@ from datasets.loading.resample import resize_image
 from engine.backends.base import Shape
 from engine.export.spec import NORMALISED, ExportSpec
 from engine.inference.predictor import normalise
+from engine.inference.scene import Picture, Scene
 from models import Network
 
 
-def pixels_of(image: np.ndarray, network: Network, spec: ExportSpec) -> np.ndarray:
-    """Convert an image, (H, W, 3) uint8, BGR, to the input of one image, (3, H, W)."""
+def pixels_of(image: Picture, network: Network, spec: ExportSpec) -> np.ndarray:
+    """Convert an image, (H, W, 3) uint8, BGR, to the input of one image, (3, H, W).
+
+    The k pictures of a scene, all of one size, become (3k, H, W).
+    """
+    if isinstance(image, Scene):
+        return np.concatenate([pixels_of(each, network, spec) for each in image.pictures])
     if spec.pixels == NORMALISED:
         return normalise(image, network.info)
     ordered = image[..., ::-1] if network.info.channel_order == 'rgb' else image

@@ -10,9 +10,9 @@ import nnabla as nn
 
 from common import __version__
 from datasets.info import IGNORE
-from engine.export.spec import INPUT, KINDS, NORMALISED, ExportSpec
+from engine.export.spec import INPUT, KINDS, NORMALISED, ExportSpec, output_names
 from engine.inference.exported_file import ANY
-from models import Network
+from models import Network, NetworkInfo
 
 LAYOUT = 'NCHW'
 PIXEL_RANGE = (0, 255)  # of the pixels that mean and std refer to
@@ -41,6 +41,26 @@ ANY_SIZE_PADDING = (
     'sides of the image are rounded up to multiples of size_divisor, at least smallest_size: '
     'pad_value below and on the right; cut the output'
 )
+
+
+def describe_tasks(info: NetworkInfo, spec: ExportSpec) -> dict[str, Any]:
+    """Return the facts about several inputs or tasks; none of a network with one of each."""
+    names = output_names(info, spec)
+    if info.inputs == 1 and names == [spec.kind]:
+        return {}
+    return {
+        'inputs': info.inputs,
+        'tasks': [
+            {
+                'name': task.name,
+                'output': name,
+                'kind': task.kind,
+                'channels': task.channels,
+                'range': None if task.range is None else list(task.range),
+            }
+            for name, task in zip(names, info.tasks)
+        ],
+    }
 
 
 def describe_file(
@@ -76,6 +96,7 @@ def describe_file(
         'resizing': ANY_SIZE_RESIZING if spec.free_size else RESIZING,
         'padding': ANY_SIZE_PADDING if spec.free_size else PADDING,
         'pad_value': [round(v) for v in pad_value] if spec.pixels == 'uint8' else pad_value,
+        **describe_tasks(info, spec),
         'output': spec.kind,
         'output_means': KINDS[spec.kind],
         'output_resizing': OUTPUT_RESIZING,

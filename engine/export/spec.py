@@ -7,6 +7,7 @@ import nnabla as nn
 import nnabla.functions as F
 
 from common.errors import UserError
+from common.tasks import CLASSES, PICTURE_CHANNELS, SEGMENTATION, Task
 from engine.backends.base import FLOAT32
 from layers import functions as L
 from models import Network, NetworkInfo, complexity
@@ -93,15 +94,15 @@ class ExportGraph:
     """A graph to export.
 
     Attributes:
-        image: Its input, (N, 3, H, W).
-        output: Its output.
-        others: Input and output of the same graph for images of other sizes; empty for a file of a
+        image: Its input, (N, 3k, H, W): the k pictures of a scene.
+        outputs: Its outputs by their names, see :func:`output_names`.
+        others: Input and outputs of the same graph for images of other sizes; empty for a file of a
             fixed size.
     """
 
     image: nn.Variable
-    output: nn.Variable
-    others: tuple[tuple[nn.Variable, nn.Variable], ...] = ()
+    outputs: dict[str, nn.Variable]
+    others: tuple[tuple[nn.Variable, dict[str, nn.Variable]], ...] = ()
 
 
 def build_graph(network: Network, size: tuple[int, int], spec: ExportSpec) -> ExportGraph:
@@ -120,17 +121,29 @@ def build_graph(network: Network, size: tuple[int, int], spec: ExportSpec) -> Ex
 
 def _build(
     network: Network, size: tuple[int, int], spec: ExportSpec
-) -> tuple[nn.Variable, nn.Variable]:
-    image = nn.Variable((spec.batch or 2, 3, *size))
-    x = image if spec.pixels == NORMALISED else normalise(image, network.info)
-    y = network(x, cuda=False)[0]
+) -> tuple[nn.Variable, dict[str, nn.Variable]]:
+    info = network.info
+    image = nn.Variable((spec.batch or 2, PICTURE_CHANNELS * info.inputs, *size))
+    x = image if spec.pixels == NORMALISED else normalise(image, info)
+    maps = zip(output_names(info, spec), network(x, cuda=False), info.tasks, strict=True)
+    return image, {name: _output(y, task, size, spec) for name, y, task in maps}
+
+
+def _output(y: nn.Variable, task: Task, size: tuple[int, int], spec: ExportSpec) -> nn.Variable:
+    """Return the output of a task, which is depth itself for all kinds of resized outputs."""
     if spec.kind != 'maps':
         y = L.resize(y, size)
-    if spec.kind == 'probabilities':
+    if task.kind == CLASSES and spec.kind == 'probabilities':
         y = F.softmax(y, axis=1)
-    elif spec.kind == 'labels':
+    elif task.kind == CLASSES and spec.kind == 'labels':
         y = F.max(y, axis=1, only_index=True)
-    return image, y
+    return y
+
+
+def output_names(info: NetworkInfo, spec: ExportSpec) -> list[str]:
+    """Return the names of a file's outputs: its kind, or those of the network's tasks."""
+    names = [task.name for task in info.tasks]
+    return [spec.kind] if names == [SEGMENTATION] else names
 
 
 def built_sizes(info: NetworkInfo) -> list[tuple[int, int]]:
@@ -153,12 +166,12 @@ def normalise(x: nn.Variable, info: NetworkInfo) -> nn.Variable:
     """Return (x - mean) / std of pixels from 0 to 255.
 
     Args:
-        x: (N, 3, H, W) in the network's channel order.
+        x: (N, 3k, H, W) in the network's channel order.
         info: Facts of the network, with mean and std.
     """
     mean, scale = (
-        F.concatenate(*(F.constant(value, (1, 1, 1, 1)) for value in values), axis=1)
-        for values in (info.mean, [1 / deviation for deviation in info.std])
+        F.concatenate(*(F.constant(value, (1, 1, 1, 1)) for value in values * info.inputs), axis=1)
+        for values in (info.mean, tuple(1 / deviation for deviation in info.std))
     )
     return (x - mean) * scale
 

@@ -80,19 +80,17 @@ def write_openvino(
 
 def _onnx(graph: ExportGraph, spec: ExportSpec, name: str, facts: dict | None = None) -> bytes:
     """Return the content of an ONNX file of a network with a name."""
-    types = {}
-    if spec.pixels == 'uint8':
-        types[INPUT] = 'uint8'
-    if spec.kind == 'labels':
-        types[spec.kind] = 'uint8'
+    types = {INPUT: 'uint8'} if spec.pixels == 'uint8' else {}
+    if spec.kind == 'labels':  # classes have no axis of channels, unlike depth
+        types |= {key: 'uint8' for key, output in graph.outputs.items() if output.ndim == 3}
     model = build_model(
-        {spec.kind: graph.output},
+        graph.outputs,
         {INPUT: graph.image},
         types=types,
         dynamic_batch=spec.batch is None,
         metadata=facts,
         name=name,
-        at_other_sizes=[{INPUT: image, spec.kind: output} for image, output in graph.others],
+        at_other_sizes=[{INPUT: image, **outputs} for image, outputs in graph.others],
     )
     return model.SerializeToString()
 
@@ -149,15 +147,14 @@ def _nnp(graph: ExportGraph, spec: ExportSpec) -> bytes:
 
     The archive is built in memory, because HDF5 crashes the process if the disk is full.
     """
-    needed = {
-        v.data for function in functions(graph.output) for v in function.inputs if not v.parent
-    }
+    (output,) = graph.outputs.values()
+    needed = {v.data for function in functions(output) for v in function.inputs if not v.parent}
     registered = nn.get_parameters(grad_only=False)
     network = {
         'name': NETWORK,
         'batch_size': spec.batch,
         'names': {INPUT: graph.image},
-        'outputs': {spec.kind: graph.output},
+        'outputs': {spec.kind: output},
     }
     executor = {
         'name': EXECUTOR,

@@ -17,8 +17,9 @@ from common import files
 from common.class_maps import MAX_CLASSES
 from common.errors import UserError
 from common.reading import json_text
+from common.tasks import CLASSES, MAX_INPUTS, MAX_TASKS, Task, is_name, kind_of
 from common.terminal.library_output import hidden_c_output
-from datasets.info import MAX_NAME_CHARACTERS
+from datasets.info import MAX_NAME_CHARACTERS, TaskClasses
 from engine.backends.openvino import WEIGHTS_DIGEST
 from engine.inference.test_time import Size
 from engine.onnx import seal
@@ -87,6 +88,33 @@ class ExportedFile:
             size_divisor=facts['size_divisor'],
             smallest_size=facts['smallest_size'],
             paper=facts['paper'],
+            inputs=facts['inputs'],
+            tasks=self.tasks,
+        )
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks, in the order of the file's outputs; () for segmentation alone."""
+        return tuple(
+            Task(
+                task['name'],
+                task['kind'],
+                task['channels'],
+                None if task['range'] is None else (task['range'][0], task['range'][1]),
+            )
+            for task in self.facts['tasks']
+        )
+
+    @property
+    def task_classes(self) -> tuple[TaskClasses, ...]:
+        """Names and colours of the classes of further tasks."""
+        return tuple(
+            TaskClasses(
+                task,
+                tuple(classes['classes']),
+                tuple((r, g, b) for r, g, b in classes['palette']),
+            )
+            for task, classes in self.facts['task_classes'].items()
         )
 
 
@@ -244,7 +272,51 @@ _RULES: dict[str, Callable[[Any], bool]] = {
     'palette': _is_list(_is_list(_is_colour_value, 3)),
     'config': lambda value: isinstance(value, dict),
 }
-_DEFAULTS = {'precision': 'float32'}  # of files of older versions
+# Facts that older versions, or files of one picture and one task, do not have.
+_DEFAULTS = {'precision': 'float32', 'inputs': 1, 'tasks': [], 'task_classes': {}}
+_OPTIONAL_RULES: dict[str, Callable[[Any], bool]] = {
+    'inputs': lambda value: json_text.is_count(value, 1, MAX_INPUTS),
+    'tasks': lambda value: isinstance(value, list) and len(value) <= MAX_TASKS,
+    'task_classes': lambda value: isinstance(value, dict) and len(value) <= MAX_TASKS,
+}
+
+
+def _is_task(task: Any) -> bool:
+    """Return whether a value describes a task."""
+    if not isinstance(task, dict) or not {'name', 'kind', 'channels', 'range'} <= task.keys():
+        return False
+    limits = task['range']
+    return (
+        is_name(task['name'])
+        and task['kind'] == kind_of(task['name'])
+        and json_text.is_count(task['channels'], 1, MAX_CLASSES if task['kind'] == CLASSES else 1)
+        and (limits is None or _is_list(json_text.is_number, 2)(limits))
+    )
+
+
+def _is_table(classes: Any) -> bool:
+    """Return whether a value has names and colours of classes."""
+    return (
+        isinstance(classes, dict)
+        and _is_list(_is_text)(classes.get('classes'))
+        and _is_list(_is_list(_is_colour_value, 3))(classes.get('palette'))
+        and len(classes['classes']) == len(classes['palette']) <= MAX_CLASSES
+    )
+
+
+def _check_tasks(facts: Mapping[str, Any], path: Path) -> None:
+    """Raise ``UserError`` for tasks that cannot be, or do not fit the classes."""
+    tasks = facts['tasks']
+    names = [task['name'] for task in tasks if _is_task(task)]
+    if len(set(names)) != len(tasks):
+        raise _damaged(path, 'tasks has a value that it cannot have')
+    counts = {task['name']: task['channels'] for task in tasks if task['kind'] == CLASSES}
+    first = next(iter(counts.values()), 1)
+    if tasks and facts['num_classes'] != first:
+        raise _damaged(path, 'num_classes is not that of the tasks')
+    for name, table in facts['task_classes'].items():
+        if not _is_table(table) or counts.get(name) != len(table['classes']):
+            raise _damaged(path, 'task_classes has a value that it cannot have')
 
 
 def _checked(found: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -256,4 +328,9 @@ def _checked(found: Mapping[str, Any], path: Path) -> dict[str, Any]:
             raise _damaged(path, f'{key} has a value that it cannot have')
     if not len(found['classes']) == len(found['palette']) == found['num_classes']:
         raise _damaged(path, 'classes, palette and num_classes differ in number')
-    return {**_DEFAULTS, **found}
+    facts = {**_DEFAULTS, **found}
+    for key, is_valid in _OPTIONAL_RULES.items():
+        if not is_valid(facts[key]):
+            raise _damaged(path, f'{key} has a value that it cannot have')
+    _check_tasks(facts, path)
+    return facts

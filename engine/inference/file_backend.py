@@ -7,15 +7,18 @@ import numpy as np
 from common import machine
 from common.errors import UserError
 from common.log import LOG
+from common.tasks import CLASSES, Task
 from engine.backends import registry, select
-from engine.backends.base import AUTO, FLOAT32, NNABLA, Model
+from engine.backends.base import AUTO, FLOAT32, NNABLA
 from engine.backends.errors import BackendError
-from engine.backends.openvino import OpenVINO
+from engine.backends.onnxruntime import OnnxRuntimeModel
+from engine.backends.openvino import OpenVINO, OpenVINOModel
 from engine.backends.registry import RuntimeRequest
 from engine.backends.settings import BackendSettings
 from engine.device.context import DeviceChoice
 from engine.inference.exported_file import ExportedFile
 
+FileModel = OnnxRuntimeModel | OpenVINOModel  # which can have several outputs
 BACKENDS = {True: ('openvino', 'onnxruntime'), False: ('openvino',)}  # of ONNX, of OpenVINO's files
 SMALLEST_PROBABILITY = np.finfo(np.float32).tiny
 
@@ -55,32 +58,45 @@ class FileBackend:
         """Do nothing: the compiled file stays."""
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """Return the scores of a view, (1, num_classes, h, w) float32.
+        """Return the scores of a view, (1, channels, h, w) float32, of all tasks.
 
         Args:
-            x: (1, 3, H, W) float32, normalised.
+            x: (1, 3k, H, W) float32, normalised: the k pictures of a scene.
 
         Raises:
             BackendError: The runtime fails, or the result is not what the metadata says.
             MemoryError: The memory does not suffice.
         """
         inputs = np.repeat(self._pixels(x), self._file.batch or 1, axis=0)
-        result = self._model.run(inputs)[:1]
-        return self._scores(result, x.shape[2:])
+        tasks, results = self._file.info.tasks, self._model.run_all(inputs)
+        if len(results) != len(tasks):
+            raise BackendError(
+                f'{self._file.path}: has {len(results)} outputs, which is not what its metadata '
+                'says; export it again'
+            )
+        scores = [
+            self._scores(result[:1], x.shape[2:], task) for task, result in zip(tasks, results)
+        ]
+        return scores[0] if len(scores) == 1 else np.concatenate(scores, axis=1)
 
     def _pixels(self, x: np.ndarray) -> np.ndarray:
         """Undo the normalisation for a file that normalises by itself."""
         facts = self._file.facts
         if facts['input'] == 'normalised':
             return x
-        mean, std = (np.array(facts[key], np.float32)[:, None, None] for key in ('mean', 'std'))
+        count = self._file.info.inputs
+        mean, std = (
+            np.tile(np.array(facts[key], np.float32), count)[:, None, None]
+            for key in ('mean', 'std')
+        )
         pixels = x * std + mean
-        return np.rint(pixels).astype(np.uint8) if facts['input'] == 'uint8' else pixels
+        if facts['input'] != 'uint8':
+            return pixels
+        return np.rint(pixels).clip(0, 255).astype(np.uint8)  # scaled flow can be beyond
 
-    def _scores(self, result: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-        facts = self._file.facts
-        count, kind = facts['num_classes'], facts['output']
-        if kind == 'labels':
+    def _scores(self, result: np.ndarray, size: tuple[int, ...], task: Task) -> np.ndarray:
+        count, kind = task.channels, self._file.facts['output']
+        if task.kind == CLASSES and kind == 'labels':
             fits = result.shape == (1, *size) and result.dtype.kind in 'iu'
             if not fits or result.max() >= count or result.min() < 0:
                 raise self._odd(result)
@@ -88,7 +104,7 @@ class FileBackend:
         fits = result.ndim == 4 and result.shape[:2] == (1, count) and result.dtype == np.float32
         if not fits or (kind != 'maps' and result.shape[2:] != tuple(size)) or not result.size:
             raise self._odd(result)
-        if kind == 'probabilities':
+        if task.kind == CLASSES and kind == 'probabilities':
             return np.log(np.maximum(result, SMALLEST_PROBABILITY))
         return result
 
@@ -102,7 +118,7 @@ class FileBackend:
 
 def _compiled(
     file: ExportedFile, settings: BackendSettings, choice: DeviceChoice
-) -> tuple[Model, str]:
+) -> tuple[FileModel, str]:
     """Compile a file with the chosen backend, or with the first that is able; return its name."""
     path = file.path
     names, advice = BACKENDS[file.is_onnx], f'leave --backend out, which runs {path.name}'
@@ -145,7 +161,7 @@ def _entry(name: str) -> registry.Registration:
 
 def _compile(
     name: str, file: ExportedFile, settings: BackendSettings, choice: DeviceChoice
-) -> Model:
+) -> FileModel:
     """Compile a file with one backend; raise ``BackendError`` if that fails."""
     entry = _entry(name)
     if find_spec(name) is None:
@@ -158,4 +174,5 @@ def _compile(
         assert isinstance(runtime, OpenVINO)
         model = runtime.compile_files(file.content, file.weights or b'')
     LOG.info('%s: %s', file.path, runtime)
+    assert isinstance(model, FileModel)
     return model

@@ -111,6 +111,8 @@ def load_file(
     colours = tuple((r, g, b) for r, g, b in facts['palette'])
     table = ClassTable(tuple(facts['classes']), colours)
     info = configs.class_info(config)
+    if file.task_classes:
+        info = replace(info, others=file.task_classes)
     return LoadedNetwork(
         predictor, config, info, file.path, file.sha256, table, choice, precision=runs.precision
     )

@@ -12,7 +12,7 @@ from common import once
 from common.errors import InputError
 from common.inputs import VIDEO_SUFFIXES
 from common.terminal.short_repr import short_repr
-from datasets import image_files, orientation
+from datasets import image_files, optical_flow, orientation
 from datasets.decoding import decoding
 from datasets.formats import UnknownFormatError
 from datasets.keys import ImageReading
@@ -54,6 +54,21 @@ def bgr_image(source: Any, reading: ImageReading) -> np.ndarray:
         f'{short_repr(source)} ({type(source).__name__}) is not an image; pass a path, a uint8 '
         'array (H, W, 3), BGR, or (H, W), grey, an image of Pillow, or a list of these'
     )
+
+
+def flow_picture_of(source: Any, reading: ImageReading) -> np.ndarray:
+    """Return a picture of optical flow as :mod:`datasets.optical_flow` describes it.
+
+    Args:
+        source: The path of a PNG file, or an array (H, W, 3) uint8: confidence, v + 128, u + 128.
+        reading: How a file is read.
+
+    Raises:
+        InputError: The source is none of these, or the file cannot be used.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return optical_flow.read(Path(os.path.expanduser(os.fsdecode(source))), reading)
+    return bgr_image(source, reading)
 
 
 def _of_file(name: str, reading: ImageReading) -> np.ndarray:

@@ -9,6 +9,7 @@ from engine.backends.calibration import Calibration
 from engine.config.config import Config
 from engine.device.context import DeviceChoice
 from engine.inference.predictor import ViewPredictor
+from engine.inference.scene import flow_of
 from models.class_table import ClassTable
 
 
@@ -38,6 +39,11 @@ class LoadedNetwork:
     choice: DeviceChoice
     calibration: Calibration | None = None
     precision: str = FLOAT32
+
+    @property
+    def flow(self) -> tuple[bool, ...]:
+        """For each picture of a scene, whether it is optical flow."""
+        return flow_of(self.config, self.predictor.info.inputs)
 
     @property
     def weights_name(self) -> str:

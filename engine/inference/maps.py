@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 
 from common.files import replacing
-from datasets import image_files
+from datasets import depth_files, image_files
+from engine.inference.depth_map import DepthMap, Result
 from engine.inference.planning import (
     COLOR_ENDING,
     CONFIDENCE_ENDING,
+    DEPTH_ENDING,
     LABELS_ENDING,
     PROBABILITIES_ENDING,
     map_path,
@@ -19,8 +21,8 @@ from engine.inference.settings import LooksSettings
 WHITE = 255  # of a confidence of 1
 
 
-def save_maps(result: Segmentation, picture: Path, looks: LooksSettings) -> None:
-    """Write the maps that the settings request.
+def save_maps(result: Result, picture: Path, looks: LooksSettings) -> None:
+    """Write the maps of one task that the settings request.
 
     Args:
         result: The segmented image.
@@ -30,6 +32,10 @@ def save_maps(result: Segmentation, picture: Path, looks: LooksSettings) -> None
     Raises:
         UserError: A file cannot be written, or the memory does not suffice.
     """
+    if isinstance(result, DepthMap):
+        if looks.save_labels:
+            depth_files.write(map_path(picture, DEPTH_ENDING), result.depth)
+        return
     if looks.save_labels:
         image_files.write_image(map_path(picture, LABELS_ENDING), result.labels)
     if looks.save_color:

@@ -11,6 +11,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import kind_of
 from common.inputs import Input, find_inputs, real
+from common.tasks import CLASSES, DEPTH, SEGMENTATION, Task
 from common.writing import write_targets
 from common.writing.protected_files import ProtectedFiles
 from datasets import image_files
@@ -22,6 +23,8 @@ DEFAULT_STEM, DEFAULT_FOLDER = 'result', 'results'
 # Of the maps beside a picture; they follow the stem of its name.
 LABELS_ENDING, COLOR_ENDING = '_labels.png', '_color.png'
 CONFIDENCE_ENDING, PROBABILITIES_ENDING = '_confidence.png', '_probabilities.npz'
+DEPTH_ENDING = '_metres.png'  # metres x 256, 16 bits
+ALONE = (Task(SEGMENTATION, CLASSES, 1),)  # the tasks of most networks
 
 Pair = tuple[Input, Path]
 
@@ -46,6 +49,7 @@ def plan_outputs(
     output: str | None,
     looks: LooksSettings,
     protected: ProtectedFiles | None = None,
+    tasks: Sequence[Task] = ALONE,
 ) -> OutputPlan:
     """Find the inputs and choose the path of each picture, without creating anything.
 
@@ -59,6 +63,7 @@ def plan_outputs(
         output: Path of the picture or of the folder; None for the default.
         looks: Settings that select the class maps to write beside the pictures.
         protected: Further files that no result may overwrite, such as the weights.
+        tasks: The tasks of the network.
 
     Raises:
         UserError: An input is missing, or a result cannot be written or would overwrite a file.
@@ -80,8 +85,9 @@ def plan_outputs(
         targets = [folder / name for name in _result_names(inputs)]
     for item, target in zip(inputs, targets):
         (video if item.is_video else image_files).check_format(target)
-    planned = _planned_paths(inputs, targets, looks)
-    _check_overwriting(inputs, targets, looks, planned)
+    maps = map_endings(looks, tasks)
+    planned = _planned_paths(inputs, targets, maps, tasks)
+    _check_overwriting(inputs, targets, maps, planned)
     protected = (protected or ProtectedFiles()).add('an input', _files(inputs))
     for path in planned:
         protected.claim('-o', path, f'name another {"file" if folder is None else "folder"}')
@@ -112,16 +118,18 @@ def _result_names(inputs: Sequence[Input]) -> list[Path]:
 
 
 def _planned_paths(
-    inputs: Sequence[Input], targets: Sequence[Path], looks: LooksSettings
+    inputs: Sequence[Input],
+    targets: Sequence[Path],
+    maps: Sequence[str],
+    tasks: Sequence[Task],
 ) -> list[Path]:
-    """Return the files of all results, and the folders of the class maps of videos."""
-    maps = map_endings(looks)
+    """Return the files of all results, and the folders of the maps of videos."""
     planned: list[Path] = []
     for item, target in zip(inputs, targets):
-        planned.append(target)
         if item.is_video:
-            planned += [target.with_suffix('')] * bool(maps)
+            planned += [target, *[target.with_suffix('')] * bool(maps)]
         else:
+            planned += [picture_path(target, name) for name in task_names(tasks)]
             planned += [map_path(target, ending) for ending in maps]
     return planned
 
@@ -129,11 +137,11 @@ def _planned_paths(
 def _check_overwriting(
     inputs: Sequence[Input],
     targets: Sequence[Path],
-    looks: LooksSettings,
+    maps: Sequence[str],
     planned: Sequence[Path],
 ) -> None:
     """Raise ``UserError`` if a result would overwrite another one, or be mixed with others."""
-    sources, maps = set(map(real, _files(inputs))), map_endings(looks)
+    sources = set(map(real, _files(inputs)))
     counts = Counter(map(real, planned))
     for path in planned:
         if counts[real(path)] > 1:
@@ -176,15 +184,34 @@ def _kind_of_output(path: Path) -> str | None:
         raise UserError(f'-o {path}: cannot be written ({reason})') from error
 
 
-def map_endings(looks: LooksSettings) -> list[str]:
-    """Return the name endings of the maps that the settings request."""
+def map_endings(looks: LooksSettings, tasks: Sequence[Task] = ALONE) -> list[str]:
+    """Return the name endings of the maps that the settings request, of all tasks."""
     requested = {
         LABELS_ENDING: looks.save_labels,
         COLOR_ENDING: looks.save_color,
         CONFIDENCE_ENDING: looks.save_confidence,
         PROBABILITIES_ENDING: looks.save_probabilities,
     }
-    return [ending for ending, wanted in requested.items() if wanted]
+    of_kind = {
+        CLASSES: [ending for ending, wanted in requested.items() if wanted],
+        DEPTH: [DEPTH_ENDING] * looks.save_labels,
+    }
+    return [
+        f'_{name}{ending}' if name else ending
+        for name, task in task_names(tasks).items()
+        for ending in of_kind[task.kind]
+    ]
+
+
+def task_names(tasks: Sequence[Task]) -> dict[str, Task]:
+    """Return the tasks by the name that their files have: '' for the main one, which is first."""
+    main = next((task for task in tasks if task.kind == CLASSES), tasks[0])
+    return {'': main} | {task.name: task for task in tasks if task is not main}
+
+
+def picture_path(target: Path, name: str) -> Path:
+    """Return the path of the picture of a task, by its name in :func:`task_names`."""
+    return target.with_name(f'{target.stem}_{name}{target.suffix}') if name else target
 
 
 def map_path(picture: Path, ending: str) -> Path:

@@ -1,12 +1,14 @@
 """Scores that the network computed for one image, and the maps that follow from them.
 
+The maps of a network with several tasks have the channels of all tasks, one task after the other.
+
 The scores stay at the network's own resolution. They are resized to the image's size in bands of
 rows, so that memory does not grow with pixels times classes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -17,6 +19,7 @@ from common.memory import memory_errors_as
 from engine.inference.resampling import WHOLE, Shares, resize_rows
 from engine.inference.test_time import Size
 
+ALL_CHANNELS = slice(None)
 BAND_VALUES = 1 << 20  # scores resized at a time, over all classes: 4 MiB
 
 
@@ -25,38 +28,46 @@ class ViewScores:
     """The scores that the network computed for one view.
 
     Attributes:
-        maps: (num_classes, h, w) float32.
+        maps: (channels, h, w) float32: num_classes, or the channels of all tasks.
         size: Height and width of the image.
         shown: Shares of the maps' height and width that show the image, in the upper left corner;
             the rest is padding.
         mirrored: Whether the view was mirrored.
-        probable: Whether the maps hold probabilities instead of logits.
+        logits: Channels that hold the logits of a task. All others are values as they are:
+            probabilities, or depths.
     """
 
     maps: np.ndarray
     size: Size
     shown: Shares = WHOLE
     mirrored: bool = False
-    probable: bool = False
+    logits: tuple[slice, ...] = (ALL_CHANNELS,)
 
     def rows(self, rows: slice) -> np.ndarray:
-        """Return the scores of rows of the image, (num_classes, rows, width), float32."""
+        """Return the scores of rows of the image, (channels, rows, width), float32."""
         scores = resize_rows(self.maps, self.size, rows, self.shown)
         return scores[..., ::-1] if self.mirrored else scores
 
-    def probabilities(self, rows: slice) -> np.ndarray:
-        """Return the probabilities of rows of the image, (num_classes, rows, width), float32."""
-        scores = self.rows(rows)
-        return scores if self.probable else softmax(scores)
+    def values(self, rows: slice) -> np.ndarray:
+        """Return the values of rows of the image, (channels, rows, width), float32.
+
+        They are probabilities where the maps have logits.
+        """
+        return values_of(self.rows(rows), self.logits)
+
+    def of_task(self, channels: slice) -> 'ViewScores':
+        """Return the scores of one task."""
+        logits = (ALL_CHANNELS,) if channels in self.logits else ()
+        return replace(self, maps=self.maps[channels], logits=logits)
 
 
 @dataclass(frozen=True)
 class ImageScores:
-    """The scores of all views of one image.
+    """The scores of all views of one image, for one task.
 
     Attributes:
         views: The scores of each view.
-        num_classes: The number of classes.
+        num_classes: The number of classes; 1 for depth.
         size: Height and width of the image.
     """
 
@@ -110,31 +121,49 @@ class ImageScores:
                 probabilities[:, rows] = self._mean(rows)
             return probabilities
 
+    def depth(self) -> np.ndarray:
+        """Return the mean depth over all views in metres, (H, W) float32, of a depth task.
+
+        Raises:
+            InputError: The memory does not suffice.
+        """
+        return self.probabilities()[0]
+
     def _mean(self, rows: slice) -> np.ndarray:
-        views = (view.probabilities(rows) for view in self.views)
+        views = (view.values(rows) for view in self.views)
         return reduce(np.add, views) / np.float32(len(self.views))
 
     def _bands(self) -> Iterator[slice]:
         return bands(self.size, self.num_classes)
 
 
-def mean_of(views: Iterator[ViewScores], num_classes: int, size: Size) -> ViewScores:
+def mean_of(views: Iterator[ViewScores], channels: int, size: Size) -> ViewScores:
     """Average views, one after the other, at the size of the image.
 
     Each view with windows has maps of the view's size, so that few of them fit into the memory.
 
     Args:
         views: Yields the scores of each view.
-        num_classes: The number of classes.
+        channels: The number of channels.
         size: Height and width of the image.
     """
-    total, count = np.zeros((num_classes, *size), np.float32), 0
+    total, count = np.zeros((channels, *size), np.float32), 0
     for view in views:
         count += 1
-        for rows in bands(size, num_classes):
-            total[:, rows] += view.probabilities(rows)
+        for rows in bands(size, channels):
+            total[:, rows] += view.values(rows)
     total /= np.float32(count)
-    return ViewScores(total, size, probable=True)
+    return ViewScores(total, size, logits=())
+
+
+def values_of(scores: np.ndarray, logits: Sequence[slice]) -> np.ndarray:
+    """Return scores (channels, ...) with probabilities in the place of logits."""
+    if list(logits) == [ALL_CHANNELS]:
+        return softmax(scores)
+    values = scores.copy() if logits else scores
+    for channels in logits:
+        values[channels] = softmax(scores[channels])
+    return values
 
 
 def bands(size: Size, num_classes: int) -> Iterator[slice]:

@@ -1,11 +1,12 @@
 """The result of segmenting one image."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from datasets import DatasetInfo
 from engine.inference import pictures
+from engine.inference.depth_map import Result
 from engine.inference.scores import ImageScores
 from engine.inference.settings import LooksSettings
 
@@ -21,6 +22,7 @@ class Segmentation:
         image: (H, W, 3) uint8, BGR: the image as the network saw it, upright.
         labels: (H, W) uint8, class indices.
         info: Names and colours of the classes.
+        tasks: The results of all tasks of the network by name, this one among them.
 
     Args:
         image: The image.
@@ -41,6 +43,7 @@ class Segmentation:
         self.image, self.labels, self.info = image, labels, info
         self._compute_scores, self._scores = compute_scores, scores
         self._confidence: np.ndarray | None = None
+        self.tasks: Mapping[str, Result] = {info.task: self}
 
     def __repr__(self) -> str:
         height, width = self.labels.shape

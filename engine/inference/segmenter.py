@@ -8,6 +8,7 @@ from typing import Any, overload
 import numpy as np
 
 from common.errors import InputError, UserError
+from common.tasks import CLASSES
 from common.terminal.short_repr import short_repr
 from datasets import DatasetInfo
 from datasets.keys import ImageReading
@@ -15,11 +16,15 @@ from engine.backends.settings import BackendSettings
 from engine.config.config import Config
 from engine.device.settings import DeviceSettings
 from engine.inference import file_network, test_time, trained_size
-from engine.inference.input_images import bgr_image
+from engine.inference.depth_map import DepthMap, Result
+from engine.inference.input_images import bgr_image, flow_picture_of
 from engine.inference.loading import LoadedNetwork, load
+from engine.inference.predictor import ViewPredictor
+from engine.inference.scene import Scene, wrong_number
+from engine.inference.scores import ImageScores
 from engine.inference.segmentation import Segmentation
 from engine.inference.settings import ProtocolSettings, WeightsSettings
-from engine.inference.test_time import Protocol, ProtocolKeys, size_of
+from engine.inference.test_time import Protocol, ProtocolKeys
 
 CONFIGURED = ProtocolSettings()  # the views of the config
 
@@ -132,23 +137,25 @@ class Segmenter:
     @overload
     def __call__(
         self, images: list[Source] | tuple[Source, ...], protocol: Protocol | None = None
-    ) -> list[Segmentation]: ...
+    ) -> list[Result]: ...
 
     @overload
-    def __call__(self, images: Source, protocol: Protocol | None = None) -> Segmentation: ...
+    def __call__(self, images: Source, protocol: Protocol | None = None) -> Result: ...
 
     def __call__(
         self, images: Source | list[Source] | tuple[Source, ...], protocol: Protocol | None = None
-    ) -> Segmentation | list[Segmentation]:
+    ) -> Result | list[Result]:
         """Segment one image or several.
 
         Args:
             images: The path of an image file, a uint8 array (H, W, 3), BGR, or (H, W), grey, an
-                image of Pillow, or a list or tuple of these.
+                image of Pillow, or a list or tuple of these. A network with several inputs takes
+                the pictures of a scene as a tuple, the camera image last, or a list of such tuples.
             protocol: Views of the image that the network sees; by default those of the segmenter.
 
         Returns:
-            The result of the image; a list of results for several.
+            The result of the image or scene; a list of results for several. It is that of the
+            first task with classes, or of the first depth without one; its ``tasks`` has all.
 
         Raises:
             InputError: An image cannot be used, or the memory does not suffice.
@@ -159,19 +166,89 @@ class Segmenter:
                 f'protocol: {short_repr(protocol)} is no engine.Protocol; several images are '
                 'passed as one list: segmenter([first, second])'
             )
-        if not isinstance(images, (list, tuple)):
-            return self._segment(bgr_image(images, self.reading), protocol)
+        several_inputs = self.network.predictor.info.inputs > 1
+        if not isinstance(images, list if several_inputs else (list, tuple)):
+            return self.segment_scene(self.scene_of(images), protocol)
         results = []
         for index, source in enumerate(images):
             try:
-                results.append(self._segment(bgr_image(source, self.reading), protocol))
+                results.append(self.segment_scene(self.scene_of(source), protocol))
             except InputError as error:
                 raise InputError(f'images[{index}]: {error}') from error
         return results
 
-    def _segment(self, image: np.ndarray, protocol: Protocol | None) -> Segmentation:
+    def classes_of(self, image: np.ndarray, protocol: Protocol | None = None) -> Segmentation:
+        """Return the result of the first task with classes, of a network that has one.
+
+        Args:
+            image: (H, W, 3) uint8, BGR.
+            protocol: Views of the image that the network sees; by default those of the segmenter.
+
+        Raises:
+            InputError: The memory does not suffice.
+        """
+        result = self.segment_scene(self.scene_of(image), protocol)
+        assert isinstance(result, Segmentation), 'the callers have refused networks without classes'
+        return result
+
+    def scene_of(self, source: Source | tuple[Source, ...]) -> Scene:
+        """Return the pictures of a scene as the network takes them.
+
+        Args:
+            source: What :meth:`__call__` takes as one image or scene.
+
+        Raises:
+            InputError: A picture cannot be used, or there are too many or too few.
+        """
+        sources = source if isinstance(source, tuple) else (source,)
+        info = self.network.predictor.info
+        if len(sources) != info.inputs:
+            raise InputError(wrong_number(len(sources), info))
+        pictures = (
+            flow_picture_of(each, self.reading) if is_flow else bgr_image(each, self.reading)
+            for each, is_flow in zip(sources, self.network.flow)
+        )
+        return Scene(tuple(pictures), self.network.flow)
+
+    def segment_scene(self, scene: Scene, protocol: Protocol | None = None) -> Result:
+        """Return the result of the first task with classes, or of the first task without any.
+
+        Args:
+            scene: The pictures.
+            protocol: Views of the scene that the network sees; by default those of the segmenter.
+
+        Returns:
+            The result, whose ``tasks`` has those of all tasks.
+
+        Raises:
+            InputError: The memory does not suffice, or the network takes another number of
+                pictures.
+        """
         predictor, views = self.network.predictor, protocol or self.protocol
-        trained_size.warn_if_far(views, size_of(image), self._trained_size)
-        labels, scores = predictor.labels_and_scores(image, views)
-        compute_scores = partial(predictor.scores, image, views)
-        return Segmentation(image, labels, self.info, compute_scores, scores)
+        trained_size.warn_if_far(views, scene.size, self._trained_size)
+        tasks = predictor.info.tasks
+        if len(tasks) == len(scene.pictures) == 1 and tasks[0].kind == CLASSES:
+            labels, scores = predictor.labels_and_scores(scene.image, views)
+            compute_scores = partial(predictor.scores, scene.image, views)
+            return Segmentation(scene.image, labels, self.info, compute_scores, scores)
+        scores_of = predictor.task_scores(scene, views)
+        results: dict[str, Result] = {}
+        for task in tasks:
+            own = scores_of[task.name]
+            if task.kind == CLASSES:
+                info = self.info.of_task(task.name)
+                again = partial(_scores_again, predictor, scene, views, task.name)
+                results[task.name] = Segmentation(scene.image, own.labels(), info, again, own)
+            else:
+                results[task.name] = DepthMap(scene.image, own.depth(), task.name)
+        for result in results.values():
+            result.tasks = results
+        with_classes = [result for result in results.values() if isinstance(result, Segmentation)]
+        return with_classes[0] if with_classes else results[tasks[0].name]
+
+
+def _scores_again(
+    predictor: ViewPredictor, scene: Scene, protocol: Protocol, task: str
+) -> ImageScores:
+    """Compute the scores of a task once more."""
+    return predictor.task_scores(scene, protocol)[task]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+import models
 from common.command import DONE, SOME_FAILED
 from common.errors import InputError, UserError
 from common.inputs import Input
@@ -16,14 +17,24 @@ from common.log import LOG
 from common.terminal.printable import one_line
 from common.terminal.progress import ProgressBar
 from datasets.keys import DEFAULT_READING, ImageReading
+from engine.config.config import Config
 from engine.inference import file_network, planning, test_time, video
+from engine.inference.depth_map import DepthMap, Result
+from engine.inference.first_pictures import FIRST_INPUT, FirstPictures, expanded
 from engine.inference.input_files import network_files
 from engine.inference.planning import OutputPlan, Pair
 from engine.inference.prefetch import run_pipeline
-from engine.inference.segmentation import Segmentation
+from engine.inference.scene import flow_of
 from engine.inference.segmenter import Segmenter
 from engine.inference.settings import LooksSettings, SegmentSettings
-from engine.inference.steps import SegmentImage, Steps, bytes_of
+from engine.inference.steps import (
+    SegmentImage,
+    Shown,
+    Steps,
+    bytes_of,
+    main_task,
+    results_by_task,
+)
 from engine.inference.test_time import ProtocolKeys
 from engine.inference.video_segmenting import segment_video
 
@@ -52,11 +63,32 @@ def segment(settings: SegmentSettings) -> int:
     config = file_network.load_config(chosen.config_file, chosen.overrides, settings.weights)
     protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
     protected = network_files(config, settings.weights, settings.backend.calibration)
-    plan = planning.plan_outputs(settings.inputs, settings.output, settings.looks, protected)
+    described = models.describe(config)
+    plan = planning.plan_outputs(
+        settings.inputs, settings.output, settings.looks, protected, described.tasks
+    )
+    first_pictures = _first_pictures(settings, config, described.inputs, plan)
     segmenter = Segmenter.of_settings(
         config, settings.weights, settings.device, settings.backend, protocol
     )
-    return segment_plan(segmenter, plan, settings.looks, segmenter.reading, settings.frames)
+    return segment_plan(
+        segmenter, plan, settings.looks, segmenter.reading, settings.frames, first_pictures
+    )
+
+
+def _first_pictures(
+    settings: SegmentSettings, config: Config, inputs: int, plan: OutputPlan
+) -> FirstPictures | None:
+    """Return the first pictures of scenes; None for a network with one input."""
+    if inputs == 1:
+        if settings.first_input is not None:
+            raise UserError(f'{FIRST_INPUT}: the network takes one picture; leave it out')
+        return None
+    found = FirstPictures(
+        expanded(settings.first_input), flow_of(config, inputs)[0], ImageReading.of(config)
+    )
+    found.check([item for item, _ in plan.pairs])
+    return found
 
 
 def segment_plan(
@@ -65,6 +97,7 @@ def segment_plan(
     looks: LooksSettings,
     reading: ImageReading = DEFAULT_READING,
     most_frames: int | None = None,
+    first_pictures: FirstPictures | None = None,
 ) -> int:
     """Segment all inputs of a plan and print a summary.
 
@@ -76,6 +109,7 @@ def segment_plan(
         looks: Settings of the results.
         reading: Settings of the conversion of image files, and the limit of pixels.
         most_frames: Number of frames after which a video or stream ends; None for all.
+        first_pictures: The first pictures of scenes, for a network with two inputs.
 
     Returns:
         The exit status.
@@ -84,7 +118,8 @@ def segment_plan(
         UserError: The only file cannot be used, or an error concerns all files, such as a full
             disk.
     """
-    started, steps = time.monotonic(), Steps(segment_image, looks, reading, most_frames)
+    started = time.monotonic()
+    steps = Steps(segment_image, looks, reading, most_frames, first_pictures)
     if plan.folder is None:
         (item, target), *_ = plan.pairs
         result, status = None, DONE
@@ -95,8 +130,7 @@ def segment_plan(
             status = SOME_FAILED
         print(f'{one_line(target)} written in {time.monotonic() - started:.1f} s')
         if result is not None:
-            for name, share in result.shares.items():
-                print(f'{share:7.1%}  {one_line(name)}')
+            _print_results(result)
         return status
     failed = len(plan.problems)
     for problem in plan.problems:
@@ -123,6 +157,20 @@ def segment_plan(
     return SOME_FAILED if failed else DONE
 
 
+def _print_results(result: Result) -> None:
+    """Print the shares of the classes of one task, or those and the depths of several."""
+    results = results_by_task(result)
+    for name, each in results.items():
+        if len(results) > 1:
+            print(f'{name or main_task(result)}:')
+        if isinstance(each, DepthMap):
+            low, middle, high = np.percentile(each.depth, (5, 50, 95))
+            print(f'{middle:7.1f} m, the median; {low:.1f} to {high:.1f} m hold 90 % of the pixels')
+            continue
+        for class_name, share in each.shares.items():
+            print(f'{share:7.1%}  {one_line(class_name)}')
+
+
 def _segment_files(steps: Steps, pairs: Sequence[Pair]) -> Generator[UserError | None, None, None]:
     """Segment files in a pipeline that reads the next images and writes the previous ones.
 
@@ -130,16 +178,16 @@ def _segment_files(steps: Steps, pairs: Sequence[Pair]) -> Generator[UserError |
         The error of each file, in order; None for a file that succeeded.
     """
 
-    def read(pair: Pair) -> np.ndarray | None:
+    def read(pair: Pair) -> Shown | None:
         return None if pair[0].is_video else steps.read(pair[0])
 
-    def compute(pair: Pair, image: np.ndarray | None) -> Segmentation | None:
+    def compute(pair: Pair, image: Shown | None) -> Result | None:
         if image is None:
             _segment_file(steps, *pair)
             return None
         return steps.segment(image, pair[0])
 
-    def write(pair: Pair, result: Segmentation | None) -> None:
+    def write(pair: Pair, result: Result | None) -> None:
         if result is not None:
             steps.write(result, *pair)
 
@@ -160,7 +208,7 @@ def segment_file(
     looks: LooksSettings,
     reading: ImageReading = DEFAULT_READING,
     most_frames: int | None = None,
-) -> Segmentation | None:
+) -> Result | None:
     """Segment one image, video or stream.
 
     Args:
@@ -182,13 +230,13 @@ def segment_file(
     return _segment_file(Steps(segment_image, looks, reading, most_frames), item, target)
 
 
-def _segment_file(steps: Steps, item: Input, target: Path) -> Segmentation | None:
+def _segment_file(steps: Steps, item: Input, target: Path) -> Result | None:
     if item.is_video:
         with steps.enough_memory(item):
             segment_video(steps, item, target)
         return None
     image = steps.read(item)
-    height, width = image.shape[:2]
+    height, width = (image[-1] if isinstance(image, tuple) else image).shape[:2]
     if height * width >= LARGE_IMAGE_PIXELS:
         LOG.info('segmenting %s, %dx%d pixels', item.name, width, height)
     result = steps.segment(image, item)

@@ -148,7 +148,7 @@ class LooksSettings(Settings):
     )
     save_labels: bool = flag(
         '--save-labels',
-        help='write class indices to <picture>_labels.png',
+        help='write class indices to <picture>_labels.png, and depth x 256 to a 16-bit PNG',
     )
     save_color: bool = flag(
         '--save-color',
@@ -196,6 +196,12 @@ class SegmentSettings(Settings):
         metavar='PATH',
         help='picture or video of a single input (default: result.jpg or result.mp4), '
         'or folder of several (default: results)',
+    )
+    first_input: str | None = option(
+        '--first-input',
+        metavar='PATH',
+        help='of networks with two inputs: the first picture of the scene, such as optical flow, '
+        'or a folder of such pictures under the names of the images; videos need none',
     )
     frames: int | None = option(
         '--frames',

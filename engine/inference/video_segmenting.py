@@ -13,11 +13,12 @@ from common.inputs import Input
 from common.log import LOG
 from common.terminal.progress import ProgressBar
 from engine.inference import http_video, live, video
+from engine.inference.depth_map import Result
 from engine.inference.maps import save_maps
+from engine.inference.planning import picture_path
 from engine.inference.prefetch import MAX_WAITING_ITEMS, run_pipeline
-from engine.inference.segmentation import Segmentation
 from engine.inference.sources import Stream
-from engine.inference.steps import Steps, bytes_of
+from engine.inference.steps import Shown, Steps, bytes_of, results_by_task
 from engine.inference.stream_frames import StreamFrames
 from engine.inference.stream_reader import StreamReader
 
@@ -98,9 +99,10 @@ def _with_rate(
     first = next(frames, None)
     if first is None:
         raise KeyboardInterrupt  # another stream without a frame has raised InputError
-    steps.segment(first, item)
+    shown = next(steps.frames(iter([first])))
+    steps.segment(shown, item)
     started = time.monotonic()
-    steps.segment(first, item)
+    steps.segment(shown, item)
     return itertools.chain([first], frames), live.rate_for(stated, time.monotonic() - started)
 
 
@@ -117,20 +119,22 @@ def _run(
     most_ahead: int,
 ) -> int:
     """Segment frames in a pipeline, append their pictures, and write their maps."""
-    count = 0
+    count, shown = 0, steps.frames(frames)
 
-    def read(number: int) -> np.ndarray | None:
-        return next(frames, None)
+    def read(number: int) -> Shown | None:
+        return next(shown, None)
 
-    def compute(number: int, frame: np.ndarray | None) -> Segmentation:
+    def compute(number: int, frame: Shown | None) -> Result:
         if frame is None:
             raise _EndOfVideo
         return steps.segment(frame, item)
 
-    def write(number: int, result: Segmentation) -> None:
+    def write(number: int, result: Result) -> None:
         nonlocal count
-        append(steps.picture(result))
-        save_maps(result, target.with_suffix('') / f'{number:08d}.png', steps.looks)
+        append(steps.frame(result))
+        for task, each in results_by_task(result).items():
+            path = picture_path(target.with_suffix('') / f'{number:08d}.png', task)
+            save_maps(each, path, steps.looks)
         count = number
 
     with closing(

@@ -24,7 +24,13 @@ DIRECT_OPERATORS = {  # functions whose arguments do not change the result
     'Identity': 'Identity',
     'GlobalAveragePooling': 'GlobalAveragePool',
 }
-SCALAR_OPERATORS = {'AddScalar': 'Add', 'MulScalar': 'Mul', 'PowScalar': 'Pow'}
+SCALAR_OPERATORS = {
+    'AddScalar': 'Add',
+    'MulScalar': 'Mul',
+    'PowScalar': 'Pow',
+    'MaximumScalar': 'Max',
+    'MinimumScalar': 'Min',
+}
 # All operators that a file can have. A reader of files refuses others, which could run for ever.
 OPERATORS = frozenset(
     (*DIRECT_OPERATORS.values(), *SCALAR_OPERATORS.values(), 'ArgMax', 'AveragePool',

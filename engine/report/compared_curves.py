@@ -49,7 +49,8 @@ def draw(path: Path, title: str, groups: Sequence[RunGroup]) -> None:
     name = 'training loss' + (' (running mean)' if many else '')
     _draw(loss, groups, lambda record: record.losses, name, smooth=True)
     _draw(rate, groups, lambda record: record.rates, 'learning rate')
-    _draw(score, groups, lambda record: record.scores, 'validation mIoU in %', marker='o')
+    measure = ' or '.join(sorted({record.measure for record in records}))
+    _draw(score, groups, lambda record: record.scores, f'validation {measure} in %', marker='o')
     for axes in (loss, rate):
         curves.choose_scale(axes)
     curves.set_iterations(score, max(1, *(record.iteration for record in records)))

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,12 @@ def spread(values: Iterable[float | None], form: str) -> str:
 def _scores(groups: Sequence[RunGroup]) -> str:
     """Return the table of scores and speed, with a row for each group."""
     several = any(len(group.runs) > 1 for group in groups)
-    titles = ['run', *(['n'] if several else []), 'seed', 'iterations', 'last mIoU, %']
-    titles += ['best mIoU, %', 'at iteration', 's/iteration', 'images/s', 'wall time']
+    records = [record for group in groups for record in group.records]
+    measure = _measures(groups)
+    titles = ['run', *(['n'] if several else []), 'seed', 'iterations', f'last {measure}, %']
+    tasks = dict.fromkeys((t.name, t.measure) for record in records for t in record.tasks)
+    titles += [f'last {name} {own}, %' for name, own in tasks]
+    titles += [f'best {measure}, %', 'at iteration', 's/iteration', 'images/s', 'wall time']
     columns = [Column(title, right=title != 'run') for title in titles]
     rows = []
     for group in groups:
@@ -70,6 +75,7 @@ def _scores(groups: Sequence[RunGroup]) -> str:
                 _listed(UNKNOWN if run.seed is None else str(run.seed) for run in group.runs),
                 group.facts['iterations'],
                 _spread(group, _last, '.2f'),
+                *(_spread(group, partial(_last_of_task, name), '.2f') for name, _ in tasks),
                 _spread(group, lambda record: _best(record)[1], '.2f'),
                 _listed(str(_best(record)[0] or UNKNOWN) for record in group.records),
                 _spread(group, lambda record: record.seconds, '.3g'),
@@ -78,6 +84,11 @@ def _scores(groups: Sequence[RunGroup]) -> str:
             ]
         )
     return '\n'.join(markdown(columns, rows))
+
+
+def _measures(groups: Sequence[RunGroup]) -> str:
+    """Return the names of the scores by which the runs are judged."""
+    return ' or '.join(sorted({record.measure for group in groups for record in group.records}))
 
 
 def _notes(groups: Sequence[RunGroup]) -> list[str]:
@@ -91,7 +102,7 @@ def _notes(groups: Sequence[RunGroup]) -> list[str]:
     data = {group.name: group.data for group in groups if group.data is not None}
     if len(set(data.values())) > 1:
         notes.append(
-            'The mIoU of different images cannot be compared: '
+            f'The {_measures(groups)} of different images cannot be compared: '
             + '; '.join(f'{name}: {images}' for name, images in data.items())
             + '.'
         )
@@ -99,7 +110,7 @@ def _notes(groups: Sequence[RunGroup]) -> list[str]:
     for reason, names in (
         ('no results yet', [run.name for run in runs if not run.record.iteration]),
         (
-            'no validation mIoU',
+            f'no validation {_measures(groups)}',
             [run.name for run in runs if run.record.iteration and not run.record.scores],
         ),
         ('no state that says the seed', [run.name for run in runs if run.seed is None]),
@@ -135,8 +146,14 @@ def _last(record: RunRecord) -> float | None:
     return record.scores[-1][1] if record.scores else None
 
 
+def _last_of_task(name: str, record: RunRecord) -> float | None:
+    """Return the last main score of a task; None without one."""
+    own = next((task.scores for task in record.tasks if task.name == name), [])
+    return own[-1][1] if own else None
+
+
 def _best(record: RunRecord) -> tuple[int, float] | tuple[None, None]:
-    """Return iteration and mIoU of the best validation."""
+    """Return iteration and score of the best validation."""
     return max(record.scores, key=lambda row: row[1], default=(None, None))
 
 

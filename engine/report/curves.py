@@ -42,12 +42,12 @@ def draw_curves(path: Path, title: str, losses: Rows, rates: Rows, scores: Rows)
     figure.suptitle(one_line(title), parse_math=False)  # the name of a folder is no formula
     loss, rate, score = figure.subplots(3, 1, sharex=True)
     _draw_losses(loss, as_columns(losses))
-    _draw(rate, as_columns(rates), 'learning rate', COLOURS['rate'])
-    _draw(score, as_columns(scores), 'validation mIoU in %', COLOURS['score'], marker='o')
+    draw_line(rate, as_columns(rates), 'learning rate', COLOURS['rate'])
+    draw_line(score, as_columns(scores), 'validation mIoU in %', COLOURS['score'], marker='o')
     for axes in (loss, rate):
         choose_scale(axes)
     set_iterations(score, max([1, *(row[0] for row in (*losses, *scores))]))
-    _mark_best(score, as_columns(scores))
+    mark_best(score, as_columns(scores))
     figures.write(path, figure)
 
 
@@ -55,9 +55,11 @@ def _draw_losses(axes: Axes, columns: np.ndarray):
     """Draw noisy values in a pale colour, with their running mean over a twentieth of them."""
     iterations, values = columns
     if len(values) < MIN_SMOOTHED_VALUES:
-        _draw(axes, columns, 'training loss', COLOURS['loss'])
+        draw_line(axes, columns, 'training loss', COLOURS['loss'])
         return
-    _draw(axes, columns, 'training loss', COLOURS['loss'], alpha=0.3, label='mean of an interval')
+    draw_line(
+        axes, columns, 'training loss', COLOURS['loss'], alpha=0.3, label='mean of an interval'
+    )
     half = _half_window(values)
     _, means = smoothed(columns)
     axes.plot(iterations, means, color=COLOURS['loss'], label=f'mean of {2 * half + 1} intervals')
@@ -96,7 +98,8 @@ def _running_mean(values: np.ndarray, half: int) -> np.ndarray:
     return np.divide(sums[end] - sums[first], found, out=nothing, where=found > 0)
 
 
-def _draw(axes: Axes, columns: np.ndarray, name: str, colour: str, **style):
+def draw_line(axes: Axes, columns: np.ndarray, name: str, colour: str, **style):
+    """Draw a line of values with their name, or say that there are none yet."""
     prepare(axes, name)
     if columns.size:
         marker = 'o' if columns.shape[1] == 1 else None  # a line of one point would be invisible
@@ -127,7 +130,8 @@ def set_iterations(axes: Axes, last: float) -> None:
     axes.set_xlim(0, 1.02 * last)
 
 
-def _mark_best(axes: Axes, columns: np.ndarray):
+def mark_best(axes: Axes, columns: np.ndarray):
+    """Mark the largest value."""
     if columns.size:
         iteration, value = columns[:, np.argmax(columns[1])]
         on_the_right = iteration > axes.get_xlim()[1] / 2  # the text goes to the side with space

@@ -10,17 +10,35 @@ from common import files
 from common.errors import UserError
 from common.reading import yaml_text
 from common.sections import SectionError
+from common.tasks import DEPTH, TaskKeys, kind_of
 from datasets.keys import DataKeys
 from engine.config.reading import NAME_KEYS
 from engine.runs import checkpoints
-from engine.runs.logger import LOG_FILE
+from engine.runs.log_file import LOG_FILE
 from engine.runs.run_folder import RunFolder
-from engine.runs.series import LOSS, RATE, TIME, read_series, read_validations
+from engine.runs.series import LOSS, RATE, TIME, read_series, read_validations, task_loss
 from engine.training.hyperparameters import TrainingKeys
 from models.family import NetworkKeys
 
 PROGRESS = re.compile(r'\S+ \S+ INFO iteration \d+/(\d{1,15}) \|')  # line of train.log
 MAX_LOG_BYTES = 10_000_000  # the end of train.log, which is read
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """The curves of one of several tasks.
+
+    Attributes:
+        name: Name of the task.
+        measure: Name of its main score: ``mIoU``, or ``ARD`` for depth, where less is better.
+        losses: Rows of its training loss (see ``engine.runs.series``).
+        scores: Iteration and main score of the validations that have one, in percent.
+    """
+
+    name: str
+    measure: str
+    losses: list[tuple[float, ...]]
+    scores: list[tuple[int, float]]
 
 
 @dataclass(frozen=True)
@@ -40,6 +58,7 @@ class RunRecord:
         rates: Rows of the learning rate.
         times: Rows of the time per iteration.
         validations: Scores of all validations.
+        tasks: The curves of each task of a network of several; () for one task.
     """
 
     folder: RunFolder
@@ -54,6 +73,7 @@ class RunRecord:
     rates: list[tuple[float, ...]]
     times: list[tuple[float, ...]]
     validations: list[dict]
+    tasks: tuple[TaskRecord, ...] = ()
 
     @property
     def name(self) -> str:
@@ -86,9 +106,15 @@ class RunRecord:
 
     @property
     def scores(self) -> list[tuple[int, float]]:
-        """Iteration and mIoU of the validations that have a score."""
-        entries = [(entry['iteration'], entry['miou']) for entry in self.validations]
-        return [(iteration, miou) for iteration, miou in entries if miou is not None]
+        """Iteration and :attr:`measure` of the validations that have one."""
+        key = 'score' if self.tasks else 'miou'
+        entries = [(entry['iteration'], entry.get(key)) for entry in self.validations]
+        return [(iteration, score) for iteration, score in entries if score is not None]
+
+    @property
+    def measure(self) -> str:
+        """Name of the score that decides which weights are the best."""
+        return 'score' if self.tasks else 'mIoU'
 
 
 def read_run(path: str | os.PathLike, empty: bool = False) -> RunRecord:
@@ -115,9 +141,10 @@ def read_run(path: str | os.PathLike, empty: bool = False) -> RunRecord:
     config = _read_config(folder.config)
     try:
         training, data = TrainingKeys.of(config), DataKeys.of(config)
-        network = NetworkKeys.of(config).network
+        network, names = NetworkKeys.of(config).network, TaskKeys.of(config).tasks or ()
     except SectionError as error:
         raise UserError(f'{error} ({folder.config})') from error
+    validations = read_validations(folder.path)
     record = RunRecord(
         folder=folder,
         config=config,
@@ -130,11 +157,31 @@ def read_run(path: str | os.PathLike, empty: bool = False) -> RunRecord:
         losses=read_series(folder.path, LOSS),
         rates=read_series(folder.path, RATE),
         times=read_series(folder.path, TIME),
-        validations=read_validations(folder.path),
+        validations=validations,
+        tasks=tuple(
+            TaskRecord(
+                name,
+                'ARD' if kind_of(name) == DEPTH else 'mIoU',
+                read_series(folder.path, task_loss(name)),
+                _scores_of_task(name, validations),
+            )
+            for name in names
+        ),
     )
     if not (record.iteration or empty):
         raise UserError(f'{path}: the run has no results yet; try again later')
     return record
+
+
+def _scores_of_task(name: str, validations: list[dict]) -> list[tuple[int, float]]:
+    """Return iteration and main score of a task in the validations that have one."""
+    key = 'ard' if kind_of(name) == DEPTH else 'miou'
+    found = []
+    for entry in validations:
+        score = entry.get('tasks', {}).get(name, {}).get(key)
+        if score is not None:
+            found.append((entry['iteration'], score))
+    return found
 
 
 def _total(log: Path) -> int | None:

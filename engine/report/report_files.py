@@ -8,7 +8,15 @@ from common.log import LOG
 from common.terminal.printable import printable
 from common.writing import write_targets
 from common.writing.protected_files import ProtectedFiles
-from engine.report import compared_curves, comparison, curves, groups, records, summary
+from engine.report import (
+    compared_curves,
+    comparison,
+    curves,
+    groups,
+    records,
+    summary,
+    task_curves,
+)
 
 SUMMARY, PICTURE = 'report.md', 'report.png'
 COMPARISON = Path('comparison.png')  # the page is beside the picture, with the ending .md
@@ -32,7 +40,10 @@ def write_report(run: Path, picture: Path | None) -> str:
     picture = picture or run / PICTURE
     page = printable(summary.format_page(record, picture))
     title = f'{record.name}, iteration {record.iteration} of {record.total or summary.UNKNOWN}'
-    curves.draw_curves(picture, title, record.losses, record.rates, record.scores)
+    if record.tasks:
+        task_curves.draw(picture, title, record)
+    else:
+        curves.draw_curves(picture, title, record.losses, record.rates, record.scores)
     _write_page(run / SUMMARY, page)
     return page
 

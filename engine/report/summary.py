@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from common.terminal.printable import one_line
 from common.terminal.tables import Column, markdown
+from engine.evaluation.score_table import DEPTH_SCORES
 from engine.report.records import RunRecord
 
 UNKNOWN = '-'
@@ -33,10 +34,7 @@ def format_page(record: RunRecord, picture: Path) -> str:
         blocks.append(record.problem)
     blocks.append(picture_link(picture, record.folder.path))
     if record.validations:
-        last = record.validations[-1]
-        classes = [(name, _number(iou)) for name, iou in last['classes'].items()]
-        blocks.append(f'## Classes at iteration {last["iteration"]}')
-        blocks.append(_table(('class', 'IoU in %'), classes))
+        blocks += _last_validation(record.validations[-1])
     sizes = [
         (path.name, f'{path.stat().st_size / 2**20:.1f}')
         for path in (*record.folder.saved().values(), *record.folder.others())
@@ -45,6 +43,32 @@ def format_page(record: RunRecord, picture: Path) -> str:
     if versions:
         blocks += ['## Versions', ', '.join(versions)]
     return '\n\n'.join(blocks) + '\n'
+
+
+def _last_validation(last: dict) -> list[str]:
+    """Return the classes of the last validation with their IoU, and the scores of depth tasks."""
+    if 'tasks' not in last:
+        blocks = [f'## Classes at iteration {last["iteration"]}', _classes(last)]
+    else:
+        blocks = []
+        for name, own in last['tasks'].items():
+            blocks.append(f'## {one_line(name).capitalize()} at iteration {last["iteration"]}')
+            blocks.append(_classes(own) if 'classes' in own else _depths(own))
+    return blocks
+
+
+def _classes(scores: dict) -> str:
+    classes = [(name, _number(iou)) for name, iou in scores['classes'].items()]
+    return _table(('class', 'IoU in %'), classes)
+
+
+def _depths(scores: dict) -> str:
+    rows = [(title, _depth_number(scores[name])) for name, title in DEPTH_SCORES.items()]
+    return _table(('score', 'value'), rows)
+
+
+def _depth_number(value: float | None) -> str:
+    return UNKNOWN if value is None else f'{value:.4g}'
 
 
 def _losses(record: RunRecord) -> list[tuple[str, str]]:
@@ -60,11 +84,17 @@ def _losses(record: RunRecord) -> list[tuple[str, str]]:
 
 def _scores(record: RunRecord) -> list[tuple[str, str]]:
     if not record.scores:
-        return [('validation mIoU', UNKNOWN)]
+        return [(f'validation {record.measure}', UNKNOWN)]
     iteration, best = max(record.scores, key=lambda row: row[1])
+    tasks = [
+        (f'last validation {task.measure} of {task.name}', f'{task.scores[-1][1]:.2f} %')
+        for task in record.tasks
+        if task.scores
+    ]
     return [
-        ('last validation mIoU', f'{record.scores[-1][1]:.2f} %'),
-        ('best validation mIoU', f'{best:.2f} % at iteration {iteration}'),
+        (f'last validation {record.measure}', f'{record.scores[-1][1]:.2f} %'),
+        (f'best validation {record.measure}', f'{best:.2f} % at iteration {iteration}'),
+        *tasks,
         ('last validated', record.validations[-1].get('origin', UNKNOWN)),
     ]
 

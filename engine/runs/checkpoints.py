@@ -46,6 +46,8 @@ KEYS_WITHOUT_INFLUENCE = {
     'save_interval',
     'save_minutes',
     'keep_checkpoints',
+    'best_task',
+    'best_weights',
 }
 EVALUATION_PREFIX = 'test_'
 
@@ -76,6 +78,7 @@ class TrainingState:
         extras: Further facts.
         scaled: Whether ``reference_batch`` has scaled milestones and warm-up. False for files
             without this field.
+        task_scales: State of the learned scales of several tasks, or None.
     """
 
     iteration: int
@@ -93,6 +96,7 @@ class TrainingState:
     name: str = ''
     extras: dict = field(default_factory=dict)
     scaled: bool = False
+    task_scales: dict | None = None
 
 
 FACTS = tuple(f.name for f in fields(TrainingState) if f.name not in ARRAYS)
@@ -118,6 +122,8 @@ def save(path: str | os.PathLike, state: TrainingState):
     if size >= files.LARGE_BYTES:
         LOG.info('saving the state of iteration %d, %d MB', state.iteration, size / 1e6)
     facts = {name: getattr(state, name) for name in FACTS}
+    if state.task_scales is None:  # older versions refuse facts that they do not know
+        del facts['task_scales']
     names = {group: None if arrays is None else list(arrays) for group, arrays in groups.items()}
     content = io.BytesIO()
     with h5py.File(content, 'w', userblock_size=HEADER_BYTES) as file:

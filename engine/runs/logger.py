@@ -5,27 +5,33 @@ with RunLogger(folder, log_interval=100, max_iter=80000, active=rank == 0) as lo
     logger.validation(8000, report)
 """
 
-import logging
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from common.errors import UserError
-from common.log import LOG, PrintableFormatter
+from common.log import LOG
 from common.terminal.printable import printable
 from common.terminal.progress import ProgressBar
+from engine.runs import validation_scores
+from engine.runs.interval import Interval
+from engine.runs.log_file import (
+    ALREADY_LOGGED,
+    LOG_FILE,
+    LogHandler,
+    end_last_line,
+    peak_memory_mib,
+)
 from engine.runs.series import RunSeries
 from engine.runs.tensorboard import EventWriter
-
-LOG_FILE = 'train.log'
-ALREADY_LOGGED = 'in_train_log'  # marks messages that train.log already contains
 
 
 class RunLogger:
@@ -42,7 +48,9 @@ class RunLogger:
         active: Whether to log; an inactive logger does nothing.
         start_iteration: Number of iterations that the run has completed before. Records of later
             iterations are dropped, because a resumed run repeats these iterations.
+        tasks: Names of the tasks; () for a network of one.
         pending: Result of :meth:`pending` at ``start_iteration``.
+        pending_tasks: Result of :meth:`pending_tasks` at ``start_iteration``.
         seconds: Result of :meth:`seconds` at ``start_iteration``.
         memory: Function that returns the memory in use in MiB; by default this process's peak
             memory.
@@ -60,7 +68,9 @@ class RunLogger:
         max_iter: int,
         active: bool,
         start_iteration: int = 0,
+        tasks: Sequence[str] = (),
         pending: Sequence[Sequence[float]] = (),
+        pending_tasks: Sequence[Sequence[float]] = (),
         seconds: float = 0,
         memory: Callable[[], float] | None = None,
     ):
@@ -69,9 +79,9 @@ class RunLogger:
             return
         self._folder = Path(folder)
         self._interval, self._last, self._start = log_interval, max_iter, start_iteration
-        self._memory = memory or _peak_memory
+        self._memory = memory or peak_memory_mib
         self._used = self._memory()  # queried once per interval, because a GPU can answer slowly
-        self._steps = [tuple(step) for step in pending]
+        self._means = Interval(tasks, pending, pending_tasks)
         self._skipped: list[tuple[int, float]] = []
         self._iteration = start_iteration
         self._started = time.monotonic()
@@ -79,12 +89,12 @@ class RunLogger:
         with self._writing(), ExitStack() as stack:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._history = RunSeries(
-                self._folder, start_iteration, start_iteration - len(self._steps), seconds
+                self._folder, start_iteration, start_iteration - len(pending), seconds, tasks
             )
             self._events = EventWriter(self._folder, start_iteration)
             stack.callback(self._events.close)
-            _end_last_line(self._folder / LOG_FILE)
-            handler = _Handler(self._append)
+            end_last_line(self._folder / LOG_FILE)
+            handler = LogHandler(self._append)
             LOG.addHandler(handler)
             stack.callback(LOG.removeHandler, handler)
             self._bar = stack.enter_context(
@@ -101,7 +111,14 @@ class RunLogger:
             self._close_all = stack.pop_all().close
 
     def step(
-        self, iteration: int, loss: float, lr: float, data_seconds: float, step_seconds: float
+        self,
+        iteration: int,
+        loss: float,
+        lr: float,
+        data_seconds: float,
+        step_seconds: float,
+        task_losses: Mapping[str, float] = MappingProxyType({}),
+        task_scales: Mapping[str, float] = MappingProxyType({}),
     ):
         """Record one iteration.
 
@@ -111,11 +128,13 @@ class RunLogger:
             lr: Learning rate.
             data_seconds: Seconds of the iteration spent waiting for data.
             step_seconds: Seconds of the whole iteration.
+            task_losses: The loss of each task by name; empty for one task.
+            task_scales: The scale of each task by name, if they are learned.
         """
         if not self._active:
             return
         self._iteration = iteration
-        self._steps.append((loss, lr, data_seconds, step_seconds))
+        self._means.add((loss, lr, data_seconds, step_seconds), task_losses, task_scales)
         if self._terminal:
             self._bar.set_postfix_str(
                 f'loss {loss:.4g}, lr {lr:.3g}, step {step_seconds:.2f} s, '
@@ -143,7 +162,20 @@ class RunLogger:
 
         A resumed run that gets these steps logs the same mean as an uninterrupted one.
         """
-        return list(self._steps) if self._active else []
+        return list(self._means.steps) if self._active else []
+
+    def pending_tasks(self) -> list[tuple[float, ...]]:
+        """Return the losses of the tasks in the steps of :meth:`pending`."""
+        return list(self._means.task_losses) if self._active else []
+
+    def state(self) -> dict[str, Any]:
+        """Return what a resumed run needs of the log, as the ``extras`` of a state."""
+        tasks = self.pending_tasks()
+        return {
+            'pending': self.pending(),
+            **({'pending_tasks': tasks} if tasks else {}),
+            'seconds': self.seconds(),
+        }
 
     def seconds(self) -> float:
         """Return the seconds that the run has taken so far, for the checkpoint."""
@@ -154,21 +186,17 @@ class RunLogger:
 
         Args:
             iteration: Number of completed iterations.
-            report: Report of ``engine.evaluation.evaluator``; ``origin``, if it is there, says what
-                was scored.
+            report: Report of ``engine.evaluation``; ``origin``, if it is there, says what was
+                scored.
         """
         if not self._active:
             return
-        scores = {f'val/{name}': report[name] for name in ('miou', 'pixel_accuracy')}
-        scores |= {f'val/iou/{n}': values['iou'] for n, values in report['classes'].items()}
         with self._writing():
             self._history.validation(iteration, report)
-            known = {tag: score for tag, score in scores.items() if score is not None}
-            self._events.scalars(iteration, known)
+            self._events.scalars(iteration, validation_scores.scalars_of(report))
             self._events.flush()
         self.note(
-            f'iteration {iteration}/{self._last} | validation mIoU {_percent(report["miou"])} | '
-            f'pixel accuracy {_percent(report["pixel_accuracy"])}'
+            f'iteration {iteration}/{self._last} | validation {validation_scores.words_of(report)}'
             + (f' | {report["origin"]}' if 'origin' in report else '')
         )
 
@@ -201,7 +229,7 @@ class RunLogger:
         if not self._active:
             return
         try:
-            if self._steps and self._iteration > self._start and not self._failed:
+            if self._means.steps and self._iteration > self._start and not self._failed:
                 self._end_interval()
             if not self._failed:
                 with self._writing():
@@ -224,29 +252,33 @@ class RunLogger:
     def _end_interval(self):
         """Record the means of the steps since the last interval."""
         iteration = self._iteration
-        loss, lr, data, step = np.mean(self._steps, axis=0, dtype=np.float64).tolist()
+        count, means = len(self._means.steps), self._means.take_means()
+        data, step = means.data_seconds, means.step_seconds
         if self._skipped:
             LOG.warning(
                 '%d of the last %d iterations, most recently %d, were skipped: '
                 'gradients overflowed in half precision; the loss scale is now %g',
                 len(self._skipped),
-                len(self._steps),
+                count,
                 *self._skipped[-1],
             )
-        self._steps, self._skipped = [], []
+        self._skipped = []
         self._used = self._memory()
         scalars = {
-            'train/loss': loss,
-            'train/learning_rate': lr,
+            'train/loss': means.loss,
+            'train/learning_rate': means.rate,
             'train/step_seconds': step,
             'train/data_seconds': data,
             'train/memory_mib': self._used,
+            **{f'train/loss/{name}': loss for name, loss in means.task_losses.items()},
+            **{f'train/scale/{name}': scale for name, scale in means.task_scales.items()},
         }
         with self._writing():
-            self._history.interval(iteration, loss, lr)
+            self._history.interval(iteration, means.loss, means.rate, means.task_losses)
             self._events.scalars(iteration, scalars)
         text = (
-            f'iteration {iteration}/{self._last} | loss {loss:.5g} | lr {lr:.5g} | '
+            f'iteration {iteration}/{self._last} | loss {means.loss:.5g}{means.words()} | '
+            f'lr {means.rate:.5g} | '
             f'{step:.3f} s/step | data {100 * data / step if step else 0:.0f} % | '
             f'{self._remaining(iteration)} left | {self._used:.0f} MiB'
         )
@@ -285,33 +317,3 @@ class RunLogger:
         except UserError:
             self._failed = True
             raise
-
-
-class _Handler(logging.Handler):
-    """Pass log messages to a function, whose exceptions reach the caller of the logger."""
-
-    def __init__(self, append: Callable[[str, str], None]):
-        super().__init__()
-        self.setFormatter(PrintableFormatter())
-        self._append = append
-
-    def emit(self, record: logging.LogRecord):
-        if not hasattr(record, ALREADY_LOGGED):
-            self._append(self.format(record), record.levelname)
-
-
-def _end_last_line(path: Path):
-    """Terminate a last line that a full disk cut off."""
-    with open(path, 'ab+') as file:
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b'\n':
-                file.write(b'\n')
-
-
-def _peak_memory() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
-
-
-def _percent(value: float | None) -> str:
-    return '-' if value is None else f'{value:.2f} %'

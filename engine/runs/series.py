@@ -3,6 +3,9 @@
 Training-loss.series.txt                  iteration, mean over an interval
 Learning-rate.series.txt                  iteration, mean over an interval
 Validation-mIoU.series.txt                iteration, percent
+Training-loss-TASK.series.txt             of several tasks: iteration, mean over an interval
+Validation-score.series.txt               of several tasks: iteration, percent
+Validation-TASK.series.txt                of several tasks: iteration, mIoU or ARD in percent
 Training-time-per-iteration.timer.txt     iteration, seconds and iterations since the last line,
                                           seconds since the start of the run; a validation after
                                           the iteration counts
@@ -11,23 +14,25 @@ validation.json                           a list of scores, one entry per valida
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from nnabla.monitor import MonitorSeries, MonitorTimeElapsed
 
 from common import files
 from common.errors import UserError
 from common.reading import json_text
-from common.reading.json_text import is_count, is_number
 from common.reading.text_files import TextFileError, read_text
+from engine.runs import validation_scores
 
 LOSS, RATE, SCORE = 'Training loss', 'Learning rate', 'Validation mIoU'
+TASK_SCORE = 'Validation score'  # of several tasks together
 TIME = 'Training time per iteration'
 COLUMN_COUNTS = {LOSS: 2, RATE: 2, SCORE: 2, TIME: 4}
+TASK_COLUMNS = 2  # of the series of tasks
 VALIDATIONS = 'validation.json'
 MAX_COUNT = 2**53  # iterations or seconds; floats hold whole numbers exactly up to here
-ORIGIN_KEYS = ('images', 'settings', 'origin')  # what scores were computed from
 
 
 class RunSeries:
@@ -40,6 +45,7 @@ class RunSeries:
             are dropped; the next call of :meth:`interval` appends the mean that includes the
             iterations from there to ``start_iteration``.
         seconds: Seconds that the run has taken before.
+        tasks: Names of the tasks; () for a network of one.
 
     Raises:
         OSError: A file cannot be written. All methods raise it as well.
@@ -47,19 +53,25 @@ class RunSeries:
     """
 
     def __init__(
-        self, folder: Path, start_iteration: int, start_of_interval: int, seconds: float = 0
+        self,
+        folder: Path,
+        start_iteration: int,
+        start_of_interval: int,
+        seconds: float = 0,
+        tasks: Sequence[str] = (),
     ):
         self._folder, self._path = folder, folder / VALIDATIONS
         self._entries = [e for e in read_validations(folder) if e['iteration'] <= start_iteration]
         self._write_entries()
-        self._losses, self._rates, self._scores = (
-            MonitorSeries(name, verbose=False) for name in (LOSS, RATE, SCORE)
-        )
+        self._means = _series([LOSS, RATE, *map(task_loss, tasks)])
+        names = [TASK_SCORE, *map(validation_scores.series_name, tasks)] if tasks else [SCORE]
+        self._scores = _series(names)
         self._times = MonitorTimeElapsed(TIME, interval=1, verbose=False)
         self._times.flush_at = start_iteration
         # A monitor created with a folder empties its file, so the folder is set afterwards.
-        for monitor in (self._losses, self._rates, self._scores, self._times):
-            mean = monitor in (self._losses, self._rates)
+        monitors: list[MonitorSeries | MonitorTimeElapsed] = [*self._means.values()]
+        for monitor in [*monitors, *self._scores.values(), self._times]:
+            mean = monitor.name in self._means
             self._cut(monitor, start_of_interval if mean else start_iteration)
             monitor.sp = str(series_path(folder, monitor.name))
         recorded = (row[3] for row in read_series(folder, TIME)[-1:])
@@ -86,16 +98,24 @@ class RunSeries:
             lines = [*_lines(path)[:-1], last]
             temporary.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
 
-    def interval(self, iteration: int, loss: float, lr: float):
+    def interval(
+        self,
+        iteration: int,
+        loss: float,
+        lr: float,
+        task_losses: Mapping[str, float] = MappingProxyType({}),
+    ):
         """Append the means over an interval.
 
         Args:
             iteration: Last iteration of the interval.
             loss: Mean training loss.
             lr: Mean learning rate.
+            task_losses: Mean loss of each task by name; empty for one task.
         """
-        self._losses.add(iteration, loss)
-        self._rates.add(iteration, lr)
+        own = {task_loss(name): value for name, value in task_losses.items()}
+        for name, value in {LOSS: loss, RATE: lr, **own}.items():
+            self._means[name].add(iteration, value)
         self._times.add(iteration)
 
     def validation(self, iteration: int, report: Mapping):
@@ -105,25 +125,17 @@ class RunSeries:
 
         Args:
             iteration: Number of completed iterations.
-            report: Report of ``engine.evaluation.evaluator``.
+            report: Report of ``engine.evaluation``.
         """
         kept = [entry for entry in self._entries if entry['iteration'] < iteration]
         if len(kept) < len(self._entries):
-            self._cut(self._scores, iteration - 1)
-        self._entries = kept
-        self._entries.append(
-            {
-                'iteration': iteration,
-                'miou': report['miou'],
-                'pixel_accuracy': report['pixel_accuracy'],
-                'classes': {name: values['iou'] for name, values in report['classes'].items()},
-                **{key: report[key] for key in ORIGIN_KEYS if key in report},
-            }
-        )
+            for monitor in self._scores.values():
+                self._cut(monitor, iteration - 1)
+        self._entries = [*kept, validation_scores.entry_of(iteration, report)]
         self._write_entries()
         self.extend_time()
-        if report['miou'] is not None:
-            self._scores.add(iteration, report['miou'])
+        for name, score in validation_scores.series_of(report).items():
+            self._scores[name].add(iteration, score)
 
     def _cut(self, monitor: MonitorSeries | MonitorTimeElapsed, last: int):
         """Drop the lines of iterations after ``last``."""
@@ -137,6 +149,15 @@ class RunSeries:
         with files.replacing(self._path) as temporary:
             text = json.dumps(self._entries, indent=1, allow_nan=False) + '\n'
             temporary.write_text(text, encoding='utf-8')
+
+
+def task_loss(task: str) -> str:
+    """Return the name of the series of a task's training loss."""
+    return f'{LOSS} {task}'
+
+
+def _series(names: Sequence[str]) -> dict[str, MonitorSeries]:
+    return {name: MonitorSeries(name, verbose=False) for name in names}
 
 
 def series_path(folder: Path, name: str) -> Path:
@@ -162,7 +183,7 @@ def read_series(folder: Path, name: str) -> list[tuple[float, ...]]:
         row = _row(line, name)
         if row is None:
             raise UserError(
-                f'{path}: is no series of {COLUMN_COUNTS[name]} numbers per line (line {number}); '
+                f'{path}: is no series of {_columns(name)} numbers per line (line {number}); '
                 f'{remedy}'
             )
         rows.append(row)
@@ -177,8 +198,12 @@ def _row(line: str, name: str) -> tuple[float, ...] | None:
         return None
     # A loss can be infinite or NaN; iterations and seconds count something.
     counted = row if name == TIME else row[:1]
-    right = len(row) == COLUMN_COUNTS[name] and all(0 <= value <= MAX_COUNT for value in counted)
+    right = len(row) == _columns(name) and all(0 <= value <= MAX_COUNT for value in counted)
     return row if right else None
+
+
+def _columns(name: str) -> int:
+    return COLUMN_COUNTS.get(name, TASK_COLUMNS)
 
 
 def read_validations(folder: Path) -> list[dict]:
@@ -186,8 +211,10 @@ def read_validations(folder: Path) -> list[dict]:
 
     Returns:
         Dictionaries with ``iteration``, ``miou``, ``pixel_accuracy`` and ``classes``, the IoU by
-        class name. Entries of newer versions also tell what was scored: ``images``, their number,
-        ``settings``, as in the report of evaluate.py, and ``origin``, the same as one line.
+        class name. Those of several tasks have ``score`` and ``tasks`` instead, in which each task
+        of kind classes has these scores, and each depth task its own. Entries of newer versions
+        also tell what was scored: ``images``, their number, ``settings``, as in the report of
+        evaluate.py, and ``origin``, the same as one line.
 
     Raises:
         UserError: The file is unreadable or not a list of scores.
@@ -201,7 +228,7 @@ def read_validations(folder: Path) -> list[dict]:
     except TextFileError as error:
         raise UserError(f'{error}; {remedy}') from error
     for number, entry in enumerate(entries):
-        if not _is_entry(entry):
+        if not validation_scores.is_entry(entry):
             raise UserError(f'{path}: is not a list of scores (entry {number}); {remedy}')
     return entries
 
@@ -211,20 +238,3 @@ def _lines(path: Path) -> list[str]:
     if files.kind_of(path) is None:
         return []
     return read_text(path).split('\n')[:-1]
-
-
-def _is_entry(entry) -> bool:
-    return (
-        isinstance(entry, dict)
-        and is_count(entry.get('iteration'), most=MAX_COUNT)
-        and isinstance(entry.get('classes'), dict)
-        and {'miou', 'pixel_accuracy'} <= entry.keys()
-        and all(map(_is_score, (entry['miou'], entry['pixel_accuracy'])))
-        and all(map(_is_score, entry['classes'].values()))
-        and isinstance(entry.get('origin', ''), str)
-    )
-
-
-def _is_score(value) -> bool:
-    """Return whether a value is a number, or None for a score that is undefined."""
-    return value is None or is_number(value)

@@ -103,9 +103,8 @@ def _is_loss_scale(value: Any) -> bool:
 def _is_best(value: Any) -> bool:
     return value is None or (
         isinstance(value, dict)
-        and set(value) >= {'miou', 'iteration'}
-        and is_number(value['miou'])
-        and is_count(value['iteration'])
+        and any(is_number(value.get(score)) for score in ('miou', 'score'))
+        and is_count(value.get('iteration'))
     )
 
 
@@ -118,15 +117,36 @@ def _is_extras(value: Any) -> bool:
             isinstance(step, list) and len(step) == 4 and all(map(is_number, step))
             for step in value.get('pending', [])
         )
+        and _is_table(value.get('pending_tasks', []))
     )
 
 
-OPTIONAL = {'name', 'extras', 'scaled'}  # older states lack them
+def _is_table(value: Any) -> bool:
+    """Return whether a value is a list of lists of numbers, all of the same length."""
+    return (
+        isinstance(value, list)
+        and all(isinstance(row, list) and all(map(is_number, row)) for row in value)
+        and len({len(row) for row in value}) <= 1
+    )
+
+
+def _is_task_scales(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, dict)
+        and set(value) == {'scales', 'norms', 'short', 'long'}
+        and all(isinstance(each, list) and all(map(is_number, each)) for each in value.values())
+        and all(scale > 0 for scale in value['scales'])
+        and len(value['scales']) == len(value['short']) == len(value['long']) > 0
+        and len(value['norms']) in (0, len(value['scales']))
+    )
+
+
+OPTIONAL = {'name', 'extras', 'scaled', 'task_scales'}  # older states lack them
 _FACTS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     'iteration': (_count(), 'a number of iterations'),
     'loader': (_is_dict, 'a JSON object'),
     'loss_scale': (_is_loss_scale, 'a finite factor above 0 and a number of good_steps'),
-    'best': (_is_best, 'a miou and an iteration'),
+    'best': (_is_best, 'a miou or score and an iteration'),
     'seed': (_count(most=MAX_SEED), f'a whole number from 0 to {MAX_SEED}'),
     'config': (_is_dict, 'a JSON object'),
     'processes': (_count(1), 'a number of processes'),
@@ -135,4 +155,5 @@ _FACTS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     'name': (_is_name, 'a name'),
     'extras': (_is_extras, 'a JSON object with seconds and pending, lists of four numbers'),
     'scaled': (lambda value: isinstance(value, bool), 'true or false'),
+    'task_scales': (_is_task_scales, 'scales and averages of the same number of tasks'),
 }

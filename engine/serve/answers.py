@@ -75,7 +75,7 @@ def compute_answer(
         ) from error
     _check_scaled(image, wish.scale, protocol, limit)
     started = time.monotonic()
-    result = segmenter(image, protocol)
+    result = segmenter.classes_of(image, protocol)
     if wish.output is Output.LABELS:
         return PNG, encode_image('.png', result.labels)
     if wish.output is Output.OVERLAY:

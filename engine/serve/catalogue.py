@@ -10,6 +10,7 @@ import models
 from common import PROJECT
 from common.errors import UserError
 from common.log import LOG
+from common.tasks import CLASSES
 from common.terminal.short_repr import short_repr
 from datasets import DatasetInfo
 from engine.config import loading as configs
@@ -198,6 +199,12 @@ class Catalogue:
         return configs.load(path, self._settings.config.overrides)
 
     def _entry(self, config: Config, weights: WeightsSettings) -> CatalogueEntry:
+        info = models.describe(config)
+        if info.inputs > 1 or all(task.kind != CLASSES for task in info.tasks):
+            raise UserError(
+                f'{config.path}: the page takes one picture and shows classes, but this network '
+                'takes several, or has depth only; infer.py runs it'
+            )
         source = weights.weights or NetworkKeys.of(config).weights
         file = models.weights.stored(source) if source else None
         if file is not None:

@@ -1,6 +1,6 @@
 """Check that a training split shows every class: no network learns a class without a pixel."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import reduce
 from operator import add
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from common.log import LOG
 from common.machine import cores
+from common.tasks import SEGMENTATION
 from datasets import DataError, Dataset, label_scan
 from datasets.dataset import JudgingDecoder
 from datasets.label_scan import LabelScan, ScanCache, name_classes, place_of
 from engine.distributed.processes import Processes
-from engine.evaluation import seen_images
+from engine.evaluation.target_checks import class_views
 from engine.training import bad_samples
 from engine.training.hyperparameters import Hyperparameters
-from engine.training.validation import Validation
 
 MAX_SCANNED_IMAGES = 5000  # of larger splits, the crops of the first epoch are watched
 ALLOW_OPTION = '--allow-missing-classes'
@@ -48,7 +48,9 @@ def require_classes(
         UserError: A class has no pixel, all pixels are ignored, the reader refuses the labels as a
             whole, or a label cannot be used.
     """
-    title = 'counting the classes of %d label files'
+    task = dataset.info.task
+    of_task = '' if task == SEGMENTATION else f' of {task}'
+    title = f'counting the classes of %d label files{of_task}'
     scan = _shared_scan(dataset, processes, on_progress, skip_bad, title)
     if not scan.labels:
         raise DataError(
@@ -99,29 +101,23 @@ def judge_part(
     return LabelScan(facts=scan.facts)
 
 
-def compare_splits(
-    training: Dataset, scan: LabelScan, validation: Validation, processes: Processes
-) -> None:
-    """Warn of classes that only the validation lacks, and of images that both splits have.
+def compare_splits(training: Dataset, scan: LabelScan, scored: Dataset, other: LabelScan) -> None:
+    """Warn of classes that only the validation lacks.
 
     Args:
         training: The training split.
         scan: What its labels show; of a split that was not scanned, nothing.
-        validation: The validation, with its split and the scan of its labels.
-        processes: All processes of the job; only rank 0 compares and logs.
+        scored: The split of the validation.
+        other: What its labels show.
     """
-    if processes.rank:
-        return
-    split, lacking = validation.dataset, validation.scan.missing_classes(training.info)
     missing = scan.missing_classes(training.info) if scan.labels else []
-    lacking = [name for name in lacking if name not in missing]
+    lacking = [name for name in other.missing_classes(training.info) if name not in missing]
     if lacking:
         LOG.warning(
             '%s has no pixel of %s; its mIoU leaves out those that are not predicted',
-            place_of(split),
-            name_classes(lacking, split),
+            place_of(scored),
+            name_classes(lacking, scored),
         )
-    seen_images.warn_of_shared(training, split)
 
 
 class CropWatch:
@@ -170,9 +166,30 @@ class CropWatch:
         return True
 
 
+class TaskWatch:
+    """The :class:`CropWatch` of each task of kind classes.
+
+    Args:
+        watches: The watches by task.
+    """
+
+    def __init__(self, watches: Mapping[str, CropWatch]):
+        self._watches = watches
+
+    def see(self, targets: Mapping[str, np.ndarray]) -> None:
+        """Note the classes of a batch, from the targets of all tasks."""
+        for task, watch in self._watches.items():
+            watch.see(targets[task])
+
+    def end_iteration(self, processes: Processes) -> bool:
+        """Count an iteration as :meth:`CropWatch.end_iteration` does."""
+        ends = [watch.end_iteration(processes) for watch in self._watches.values()]
+        return all(ends)  # of the same epoch
+
+
 def watch_of(
     dataset: Dataset, hyperparameters: Hyperparameters, processes: Processes, iteration: int
-) -> CropWatch | None:
+) -> CropWatch | TaskWatch | None:
     """Return the watch of a split that is too large to be scanned.
 
     It is None for other splits, and for a run that resumes from an iteration after the first epoch.
@@ -181,7 +198,10 @@ def watch_of(
     epoch = -(-len(dataset) // batch)
     if len(dataset) <= MAX_SCANNED_IMAGES or iteration >= epoch:
         return None
-    return CropWatch(dataset, epoch, iteration)
+    if not dataset.tasks:
+        return CropWatch(dataset, epoch, iteration)
+    views = class_views(dataset).items()
+    return TaskWatch({task: CropWatch(view, epoch, iteration) for task, view in views})
 
 
 def _shared_scan(

@@ -30,7 +30,11 @@ def nonfinite_gradient(parameters: Mapping[str, nn.Variable]) -> str:
 
 
 def describe_loss(
-    iteration: int, loss: float, files: Sequence[object], processes: Processes
+    iteration: int,
+    loss: float,
+    files: Sequence[object],
+    processes: Processes,
+    tasks: Sequence[str] = (),
 ) -> str:
     """Return a message that names the ranks whose loss is not finite; all ranks must call this.
 
@@ -39,8 +43,10 @@ def describe_loss(
         loss: The loss of this process.
         files: The images that the loss was computed on.
         processes: All processes of the job.
+        tasks: Names of the tasks whose loss is not finite in this process, if there are several.
     """
-    reports = processes.gather(None if np.isfinite(loss) else (loss, files))
+    found = f'{loss} (of {", ".join(tasks)})' if tasks else str(loss)
+    reports = processes.gather(None if np.isfinite(loss) else (found, files))
     where = '; '.join(
         f'rank {rank}: {report[0]} on {", ".join(map(str, report[1]))}'
         for rank, report in enumerate(reports)

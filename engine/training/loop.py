@@ -24,7 +24,8 @@ from engine.runs.checkpoints import TrainingState
 from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
 from engine.training import bad_samples
-from engine.training.class_coverage import CropWatch
+from engine.training.best_weights import BestWeights
+from engine.training.class_coverage import CropWatch, TaskWatch
 from engine.training.divergence import DivergedError
 from engine.training.trainer import Trainer
 from engine.training.validation import Validation
@@ -69,7 +70,8 @@ class TrainingLoop:
         watchdog: Receives reports of progress.
         saved: The state that the run resumes from, and its iteration.
         watch: Watches the classes in the crops of the first epoch; None for a scanned split.
-        best: ``miou`` and ``iteration`` of the weights in ``best.h5``, if that file exists.
+        best: Facts of the weights in ``best.h5``, if that file exists; see
+            :class:`engine.training.best_weights.BestWeights`.
     """
 
     def __init__(
@@ -84,11 +86,11 @@ class TrainingLoop:
         watchdog: Watchdog,
         saved: tuple[Path, int] | None = None,
         best: dict | None = None,
-        watch: CropWatch | None = None,
+        watch: CropWatch | TaskWatch | None = None,
     ):
         self._identity, self._trainer, self._validation = identity, trainer, validation
         self._processes, self._folder = processes, folder
-        self._logger, self._watchdog, self._best = logger, watchdog, best
+        self._logger, self._watchdog, self._best = logger, watchdog, BestWeights(best)
         self._watch = watch
         self._versions, self._saved = versions(), saved
         self._saved_at = time.monotonic()
@@ -148,9 +150,7 @@ class TrainingLoop:
             self._watchdog.note_progress(f'iteration {trainer.iteration}')
             if step.skipped:
                 self._logger.skipped(trainer.iteration, step.loss_scale)
-            self._logger.step(
-                trainer.iteration, step.loss, step.rate, step.data_seconds, step.seconds
-            )
+            self._logger.step(trainer.iteration, *step.logged)
             self._finished = trainer.iteration
             milestone = self._is_milestone(trainer.iteration)
             if milestone or step.save or step.stop:
@@ -207,10 +207,8 @@ class TrainingLoop:
         report |= {'settings': origin.facts(), 'origin': origin.line(report['images'])}
         self._logger.validation(iteration, report)
         self._logger.pictures(iteration, pictures)
-        if self._best is None or (report['miou'] or 0) > self._best['miou']:
-            if not self._processes.rank:
-                self._folder.save_best()
-            self._best = {'miou': report['miou'] or 0, 'iteration': iteration}
+        if self._best.is_beaten(report, iteration) and not self._processes.rank:
+            self._folder.save_best()
 
     def _save_state(self) -> None:
         """Let rank 0 write the state; all ranks wait, since a rank that exits ends the job."""
@@ -226,14 +224,14 @@ class TrainingLoop:
     def _state(self) -> TrainingState:
         return TrainingState(
             **self._trainer.state(),
-            best=self._best,
+            best=self._best.facts,
             seed=self._identity.seed,
             config=dict(self._identity.config),
             processes=self._processes.size,
             options=self._identity.options,
             versions=self._versions,
             name=self._identity.name,
-            extras={'pending': self._logger.pending(), 'seconds': self._logger.seconds()},
+            extras=self._logger.state(),
             scaled=True,
         )
 

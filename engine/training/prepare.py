@@ -1,5 +1,6 @@
 """Prepare a training: check the settings, then create all objects that the loop needs."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ import nnabla as nn
 import models
 from common.log import LOG
 from common.machine import cores, gpu_memory_mib
+from common.tasks import CLASSES, PICTURE_CHANNELS, TaskKeys
 from datasets import Dataset
 from datasets.keys import DataKeys
 from datasets.label_scan import LabelScan
@@ -20,13 +22,14 @@ from engine.device import context
 from engine.distributed import communicators
 from engine.distributed.processes import Processes
 from engine.distributed.watchdog import Watchdog
-from engine.evaluation import turned_images
+from engine.evaluation.score_keys import ScoreKeys
 from engine.inference.predictor import Predictor
 from engine.runs.checkpoints import TrainingState
 from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
 from engine.training import (
     class_coverage,
+    data_checks,
     effective_config,
     gpu_check,
     losses,
@@ -35,16 +38,17 @@ from engine.training import (
 )
 from engine.training.hyperparameters import Hyperparameters, TrainingKeys, derive_hyperparameters
 from engine.training.loop import RunIdentity, TrainingLoop
-from engine.training.losses import Criterion
 from engine.training.optimizer import SolverKeys
 from engine.training.plan import TrainingPlan, choose_context, describe_processes
 from engine.training.schedules import ScheduleKeys
 from engine.training.settings import TrainingSettings
 from engine.training.trainer import Trainer
+from engine.training.training_graphs import AnyCriterion
 from engine.training.validation import Validation
 from models import Network
 from models.class_table import ClassTable
 from models.family import NetworkKeys
+from models.structure import SINGLE
 from models.weights import LoadReport
 
 MAX_LOADER_WORKERS = 4  # per training process, unless --workers sets another number
@@ -75,9 +79,11 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     config = effective_config.complete(config, state, settings.weights_url, data)
     network = models.create(config)
     folder.info = network.info
-    folder.classes = ClassTable(data.info.classes, data.info.palette)
+    if any(task.kind == CLASSES for task in network.info.tasks):
+        folder.classes = ClassTable(data.info.classes, data.info.palette)
     with config.naming_origins():
-        criterion = losses.create(config, network.info.num_classes)
+        criterion = losses.create_for(config, network.info)
+        ScoreKeys.of(config).weights_of(data.tasks)  # checks the keys before the training starts
     if not processes.rank:
         run_outputs.check_folder(folder, config, data, source, own)
     choice = choose_context(settings, processes)
@@ -93,11 +99,11 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         Watchdog(settings.timeout, processes.end_job, armed=processes.size > 1)
     )
     logger = _start_logging(plan, folder, hyperparameters, state, stack)
-    scan = _check_data(plan, data, watchdog, resumed=state is not None)
+    scans = data_checks.check_training_split(plan, data, watchdog, resumed=state is not None)
     if initial:
         _log_initial_weights(*initial, network)
-    validation = None if settings.no_validation else _make_validation(plan, predictor, scan)
-    _compare_data(data, scan, validation, processes)
+    validation = None if settings.no_validation else _make_validation(plan, predictor, scans)
+    data_checks.compare_splits(data, scans, validation, processes)
     loader = _make_loader(plan, data, hyperparameters.batch_size, network)
     stack.callback(loader.close)
     with config.naming_origins():
@@ -106,7 +112,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         resume.restore(source, state, trainer, loader, settings)
     trainer.broadcast_parameters()
     if choice.name == 'cudnn' and not settings.skip_self_check:
-        _check_gpu(plan, trainer, watchdog)
+        _check_gpu(plan, trainer, watchdog, network.info.inputs)
     if not processes.rank:
         folder.write_config(config, f'Trained {plan}')
     LOG.info(
@@ -141,39 +147,6 @@ def _check_order(config: Config) -> None:
 def _hyperparameters(config: Config, samples: int, processes: int) -> Hyperparameters:
     training, schedule = TrainingKeys.of(config), ScheduleKeys.of(config)
     return derive_hyperparameters(training, schedule, SolverKeys.of(config), samples, processes)
-
-
-def _check_data(plan: TrainingPlan, data: Dataset, watchdog: Watchdog, resumed: bool) -> LabelScan:
-    """Log what the training split consists of, and check that it shows all classes.
-
-    A resumed run is only warned of classes without a pixel, so that no run is lost.
-
-    Returns:
-        What the labels show; of a split that is too large to be scanned, only what its reader
-        judges.
-    """
-    settings = plan.settings
-    data.log_counts()
-    if len(data) > class_coverage.MAX_SCANNED_IMAGES:
-        return class_coverage.judge_part(
-            data, plan.processes, watchdog.note_progress, skip_bad=settings.skip_bad
-        )
-    return class_coverage.require_classes(
-        data,
-        plan.processes,
-        watchdog.note_progress,
-        allowed=settings.allow_missing_classes or resumed,
-        skip_bad=settings.skip_bad,
-    )
-
-
-def _compare_data(
-    data: Dataset, scan: LabelScan, validation: Validation | None, processes: Processes
-) -> None:
-    """Compare the training split with the validation, and warn of images that EXIF data turn."""
-    if validation is not None:
-        class_coverage.compare_splits(data, scan, validation, processes)
-    turned_images.warn([data, *([validation.dataset] if validation else [])], processes)
 
 
 def _start_logging(
@@ -212,7 +185,9 @@ def _logger(
         max_iter=hyperparameters.max_iter,
         active=not plan.processes.rank,
         start_iteration=state.iteration if state else 0,
+        tasks=TaskKeys.of(plan.config).tasks or (),
         pending=state.extras.get('pending', ()) if state else (),
+        pending_tasks=state.extras.get('pending_tasks', ()) if state else (),
         seconds=state.extras.get('seconds', 0) if state else 0,
         memory=None if choice.name == 'cpu' else lambda: gpu_memory_mib(choice.device),
     )
@@ -224,10 +199,12 @@ def _register(plan: TrainingPlan, network: Network) -> Predictor:
     return Predictor(network, partial(context.release_cached_memory, plan.choice))
 
 
-def _make_validation(plan: TrainingPlan, predictor: Predictor, scan: LabelScan) -> Validation:
+def _make_validation(
+    plan: TrainingPlan, predictor: Predictor, scans: Mapping[str, LabelScan]
+) -> Validation:
     release = partial(context.release_cached_memory, plan.choice)
     precision = 'float16' if plan.choice.type_config == 'half' else 'float32'
-    return Validation(plan.config, predictor, release, plan.processes, precision, scan)
+    return Validation(plan.config, predictor, release, plan.processes, precision, scans)
 
 
 def _make_loader(plan: TrainingPlan, data: Dataset, batch_size: int, network: Network) -> Loader:
@@ -253,7 +230,7 @@ def _make_trainer(
     loader: Loader,
     hyperparameters: Hyperparameters,
     network: Network,
-    criterion: Criterion,
+    criterion: AnyCriterion,
 ) -> Trainer:
     settings, processes = plan.settings, plan.processes
     keys = TrainingKeys.of(plan.config)
@@ -278,11 +255,12 @@ def _make_trainer(
     )
 
 
-def _check_gpu(plan: TrainingPlan, trainer: Trainer, watchdog: Watchdog) -> None:
+def _check_gpu(plan: TrainingPlan, trainer: Trainer, watchdog: Watchdog, inputs: int) -> None:
     """Compare the functions of the training with the CPU, on two images of the largest size."""
     LOG.info('comparing the functions of the training with the CPU')
     size = augmentations.create(plan.config).largest().size
-    loss = trainer.loss((min(2, trainer.hyperparameters.batch_size), 3, *size))
+    channels = PICTURE_CHANNELS * inputs
+    loss = trainer.loss((min(2, trainer.hyperparameters.batch_size), channels, *size))
     gpu_check.require_agreement(
         loss, plan.choice, SolverKeys.of(plan.config), plan.processes, watchdog
     )
@@ -298,13 +276,21 @@ def _initialise(plan: TrainingPlan, network: Network) -> tuple[Path, LoadReport]
     if pretrained is None:
         return None
     path = models.weights.find(pretrained, plan.settings.weights_url)
-    return path, models.weights.initialise(path, network.info.num_classes)
+    return path, models.weights.initialise(path, network.info.num_classes, network)
 
 
 def _log_initial_weights(path: Path, report: LoadReport, network: Network) -> None:
     """Log the pretrained parameters, and those that are missing or unused."""
     LOG.info('%s: %d pretrained parameters', path, len(report.loaded))
-    if report.missing:
+    if network.info.structure != SINGLE:
+        LOG.info(
+            '%d of them have other names in the file: its blocks go into each stream and decoder',
+            len(report.copied),
+        )
+        if report.missing:
+            blocks = ', '.join(models.weights.blocks(report.missing))
+            LOG.info('%d parameters keep their initial values: %s', len(report.missing), blocks)
+    elif report.missing:
         LOG.info(
             '%d parameters keep their initial values, among them %s',
             len(report.missing),

@@ -6,7 +6,7 @@ from common.writing.protected_files import ProtectedFiles
 from datasets import Dataset, protection
 from engine.config import Config
 from engine.config.data import data_root
-from engine.runs.logger import LOG_FILE
+from engine.runs.log_file import LOG_FILE
 from engine.runs.run_folder import RunFolder
 from models import weights
 from models.family import NetworkKeys

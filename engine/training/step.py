@@ -1,13 +1,14 @@
 """Data of one training step: its batches, its result, and the values to roll back to."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import nnabla as nn
 import numpy as np
 
 from datasets import Sample
+from datasets.loading.batch_arrays import Targets as BatchTargets
 from engine.training.training_graphs import TrainingGraph
 
 
@@ -18,8 +19,8 @@ class BatchSource(Protocol):
     def samples(self) -> Sequence[Sample]:
         """The samples of the latest batch."""
 
-    def next(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return images, float32 (N, 3, H, W), and labels, int32 (N, 1, H, W), -1 where ignored."""
+    def next(self) -> tuple[np.ndarray, BatchTargets]:
+        """Return images, float32 (N, C, H, W), and their targets."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position in the data as plain values."""
@@ -30,13 +31,13 @@ class StepInput:
     """The batches of a step.
 
     Attributes:
-        batches: (images, labels), one pair for each backward pass.
+        batches: (images, targets), one pair for each backward pass.
         files: The image files of all batches.
         graphs: The training graph of each batch.
         seconds: Seconds spent on loading the batches.
     """
 
-    batches: list[tuple[np.ndarray, np.ndarray]]
+    batches: list[tuple[np.ndarray, BatchTargets]]
     files: list
     graphs: list[TrainingGraph]
     seconds: float
@@ -73,6 +74,8 @@ class Step:
         save: Whether a process requested to save the state.
         skipped: Whether the update was skipped since gradients overflowed in half precision.
         loss_scale: The loss scale of the next step.
+        task_losses: The loss of each task by name, before its scale; empty for one task.
+        task_scales: The scale of each task in the next step, if they are learned.
     """
 
     loss: float
@@ -83,3 +86,11 @@ class Step:
     save: bool
     skipped: bool
     loss_scale: float
+    task_losses: Mapping[str, float] = field(default_factory=dict)
+    task_scales: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def logged(self) -> tuple[float, float, float, float, Mapping[str, float], Mapping[str, float]]:
+        """What the log records: loss, rate, seconds, and losses and scales of the tasks."""
+        seconds = self.data_seconds, self.seconds
+        return self.loss, self.rate, *seconds, self.task_losses, self.task_scales

@@ -2,17 +2,38 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
 
 import nnabla as nn
+import numpy as np
 
 from common.lru import LeastRecentlyUsed
 from engine.distributed import communicators
 from engine.distributed.communicators import Backward, SingleProcessCommunicator
-from engine.training.losses import Criterion, Objective
+from engine.training.losses import Criterion, TaskCriterion
 from layers import recompute
 from models import Network
 
 MAX_CACHED_GRAPHS = 16  # batch shapes
+
+AnyCriterion: TypeAlias = Criterion | TaskCriterion  # of a network of one task, or of several
+Taps: TypeAlias = dict[str, nn.Variable]
+
+
+class AnyObjective(Protocol):
+    """The loss of a micro-batch of one task or of several.
+
+    Attributes:
+        loss: Variable (1,).
+    """
+
+    loss: nn.Variable
+
+    def counts(self, targets: Any, /) -> np.ndarray:
+        """Return the contribution to the denominators of what the loader gives as targets."""
+
+    def feed(self, targets: Any, totals: np.ndarray, /) -> None:
+        """Set the targets of the next forward pass, and the denominators of the whole batch."""
 
 
 @dataclass(frozen=True)
@@ -20,18 +41,22 @@ class TrainingGraph:
     """The training graph for one shape of a batch.
 
     Attributes:
-        image: Variable (N, 3, H, W), the input.
+        image: Variable (N, C, H, W), the input; C is 3 for each picture of a scene.
         objective: The loss of the micro-batch.
         backward: Accumulates the gradients of this process.
         backward_of_all: Accumulates the gradients, then sums them over the processes.
         order: Names of the synchronized batch norms, in the order of computation.
+        taps: For each task the encoder's last map, as the task's decoder takes it. After a backward
+            pass it holds the gradient of that task. Empty unless the scales of the tasks are
+            learned.
     """
 
     image: nn.Variable
-    objective: Objective
+    objective: AnyObjective
     backward: Backward
     backward_of_all: Backward
     order: tuple[str, ...]
+    taps: Taps
 
 
 class TrainingGraphs:
@@ -48,7 +73,7 @@ class TrainingGraphs:
     def __init__(
         self,
         network: Network,
-        criterion: Criterion,
+        criterion: AnyCriterion,
         parameters: Mapping[str, nn.Variable],
         communicator: SingleProcessCommunicator,
         build: Mapping,
@@ -60,27 +85,32 @@ class TrainingGraphs:
         )
 
     def graph_for(self, shape: tuple[int, ...]) -> TrainingGraph:
-        """Return the graph for images of ``shape`` (N, 3, H, W), built on first use."""
+        """Return the graph for images of ``shape`` (N, C, H, W), built on first use."""
         return self._graphs.get_or_make(shape, lambda: self._new_graph(shape))
 
-    def build_objective(self, shape: tuple[int, ...]) -> tuple[nn.Variable, Objective]:
-        """Build a new graph for images of ``shape`` (N, 3, H, W).
+    def build_objective(self, shape: tuple[int, ...]) -> tuple[nn.Variable, AnyObjective, Taps]:
+        """Build a new graph for images of ``shape`` (N, C, H, W).
 
         Returns:
-            The input Variable, and the loss.
+            The input Variable, the loss, and the variables of :attr:`TrainingGraph.taps`.
         """
-        image = nn.Variable(shape)
-        outputs = self._network(image, train=True, **self._build)
-        objective = self._criterion.build(outputs, (shape[2], shape[3]))
+        image, build = nn.Variable(shape), self._build
+        taps: Taps = {}
+        if isinstance(self._criterion, TaskCriterion) and self._criterion.scales.learns:
+            build = {**build, 'task_taps': taps}
+        outputs = self._network(image, train=True, **build)
+        size, total = (shape[2], shape[3]), self._communicator.total
+        objective = self._criterion.build(outputs, size, total=total)
         recompute.keep_inputs_of_spurious_readers(objective.loss)
-        return image, objective
+        return image, objective, taps
 
     def _new_graph(self, shape: tuple[int, ...]) -> TrainingGraph:
-        image, objective = self.build_objective(shape)
+        image, objective, taps = self.build_objective(shape)
         return TrainingGraph(
             image,
             objective,
             lambda gradient: objective.loss.backward(gradient, clear_buffer=True),
             self._communicator.backward_of(objective.loss, self._parameters),
             communicators.sync_batch_norm_order(objective.loss),
+            taps,
         )

@@ -11,9 +11,19 @@ from engine.config import Config
 from engine.config.data import data_root, open_dataset
 from engine.distributed.processes import Processes
 from engine.distributed.watchdog import Watchdog
-from engine.evaluation import evaluator, panels
+from engine.evaluation import (
+    evaluator,
+    panels,
+    scenes,
+    target_checks,
+    task_evaluator,
+    task_panels,
+)
 from engine.evaluation.evaluator import ImageResult
 from engine.evaluation.provenance import Provenance
+from engine.evaluation.scenes import SceneResult
+from engine.evaluation.score_keys import ScoreKeys
+from engine.evaluation.task_evaluator import TaskEvaluator
 from engine.inference import test_time
 from engine.inference.predictor import Predictor
 
@@ -31,11 +41,12 @@ class Validation:
         release: Returns unused memory to the system.
         processes: All processes of the job.
         precision: Numbers that the network computes in.
-        training: What the labels of the training split show, to compare with.
+        training: What the labels of the training split show by task, to compare with.
 
     Attributes:
         dataset: The validation split.
-        scan: What its labels show.
+        scans: What the labels of each task of kind classes show; those of a network of one task
+            have the name of the data set's task.
 
     Raises:
         UserError: A file or a label of the split is missing or invalid.
@@ -48,14 +59,15 @@ class Validation:
         release: Callable[[], None],
         processes: Processes,
         precision: str = 'float32',
-        training: LabelScan | None = None,
+        training: Mapping[str, LabelScan] | None = None,
     ):
         self._root, self._precision = data_root(config), precision
+        self._keys = ScoreKeys.of(config)
         self.dataset = open_dataset(config, DataKeys.of(config).val_split)
         self.dataset.log_counts()
         self._protocol = test_time.configured_protocol(config)
         self._predictor, self._release = predictor, release
-        self.scan = evaluator.check_labels(self.dataset, processes, training)
+        self.scans = target_checks.check_targets(self.dataset, processes, training)
 
     def origin(self, weights: str) -> Provenance:
         """Return what the scores are computed from; ``weights`` are words for the parameters."""
@@ -84,16 +96,23 @@ class Validation:
         pictures: dict[str, np.ndarray] = {}
         info = self.dataset.info
 
-        def look(result: ImageResult) -> None:
+        def look(result: ImageResult | SceneResult) -> None:
             watchdog.note_progress(f'image {result.index} of the validation')
             if len(pictures) < MAX_PICTURES:
-                name = self.dataset[result.index].name
-                pictures[name] = panels.picture(info, result)
+                pictures[self.dataset[result.index].name] = (
+                    task_panels.picture(self.dataset, result)
+                    if isinstance(result, SceneResult)
+                    else panels.picture(info, result)
+                )
 
         self._release()  # validation cannot reuse the arrays of training
-        counts = evaluator.Evaluator(len(info.classes))
-        predict = partial(self._predictor.labels, protocol=self._protocol)
-        evaluator.predict_shard(predict, self.dataset, processes, [look], counts)
+        counts = task_evaluator.accumulator_of(self.dataset, self._keys)
+        if isinstance(counts, TaskEvaluator):
+            maps = partial(self._predictor.task_maps, protocol=self._protocol)
+            scenes.predict_shard(maps, self.dataset, processes, [look], counts)
+        else:
+            labels = partial(self._predictor.labels, protocol=self._protocol)
+            evaluator.predict_shard(labels, self.dataset, processes, [look], counts)
         counts.add_up(processes)
         self._release()
         return counts.report(info), pictures

@@ -65,13 +65,13 @@ def find_status(config: Config, network: str, info: NetworkInfo, data_set: str) 
     if entry.obstacle:
         return WeightsStatus(NONE, f'{source}; {entry.obstacle}', command=training, address=address)
     command, target = published.conversion_of(entry, network, f'{config.name}.h5')
-    state, file = ELSEWHERE, None
+    state, found = ELSEWHERE, None
     checkpoints = [weights.stored(each) for each in _files_of(entry)]
     if Path(target).is_file():
-        state, file = HERE, Path(target)
+        state, found = HERE, Path(target)
     elif all(checkpoints):
-        state, file = UNCONVERTED, checkpoints[0]
-    return WeightsStatus(state, source, file, command, address, bool(entry.mirrors))
+        state, found = UNCONVERTED, checkpoints[0]
+    return WeightsStatus(state, source, found, command, address, bool(entry.mirrors))
 
 
 def _status_of_named(name: str, download: str) -> WeightsStatus:

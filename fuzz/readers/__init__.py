@@ -13,6 +13,7 @@ from fuzz.readers import (
     masks,
     polygons,
     runs,
+    scenes,
     videos,
     weights,
 )
@@ -27,6 +28,7 @@ ALL: tuple[Reader, ...] = (
     *lists.READERS,
     *polygons.READERS,
     *runs.READERS,
+    *scenes.READERS,
     *caches.READERS,
     *exports.READERS,
     *archives.READERS,

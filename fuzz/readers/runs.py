@@ -12,7 +12,7 @@ import numpy as np
 import datasets
 from datasets.loading import pack
 from engine.report import records, summary
-from engine.runs.logger import LOG_FILE
+from engine.runs.log_file import LOG_FILE
 from engine.runs.series import LOSS, RATE, SCORE, TIME, VALIDATIONS, read_series, series_path
 from fuzz.inputs import Content, Reader
 from fuzz.mutators import texts

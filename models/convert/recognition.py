@@ -1,20 +1,23 @@
 """Explain why a checkpoint or a file of weights does not match the requested network."""
 
 import difflib
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from typing import TypeAlias
 
 from common.class_maps import MAX_CLASSES
 from common.terminal.name_list import first_names
 from models import registry
-from models.convert import reference_name
-from models.convert.matching import Shapes, StateMatch, is_encoder_of, match_arrays, network_shapes
+from models.convert.matching import (
+    Files,
+    Shapes,
+    StateMatch,
+    is_encoder_of,
+    match_arrays,
+    network_shapes,
+    shapes_of,
+)
+from models.convert.structures import shapes_with_structure, structure_for, structure_of
 from models.errors import ModelError
-from models.family import Family
 from models.registry import Network
-
-Files: TypeAlias = Sequence[Shapes]  # one mapping from names to shapes for each file
+from models.structure import SINGLE, Structure
 
 # Checkpoints that fit no network here: the end of one of their keys, its shape, and the reason.
 UNSUPPORTED_CHECKPOINTS = (
@@ -50,6 +53,8 @@ def is_partial_network(network: Network, files: Files, found: StateMatch) -> boo
     fitting = len(found.sources) >= MIN_MATCHED_SHARE * sum(map(len, files))
     if not fitting or found.duplicates or unsupported_reason(files):
         return False
+    if not network.info.structure.is_single:
+        return not found.wrong_shape
     return (
         not found.wrong_shape
         or other_class_count(network.name, files, found) is not None
@@ -70,14 +75,17 @@ def explain_mismatch(network: Network, files: Files, found: StateMatch) -> str:
     if found.duplicates:
         some = first_names(found.duplicates)
         return f'{len(found.duplicates)} arrays occur twice, in two files or two spellings: {some}'
+    if reason := _other_structure(network, files, found):
+        return reason
     name = network.name
-    classes = other_class_count(name, files, found)
+    single = network.info.structure.is_single
+    classes = other_class_count(name, files, found) if single else None
     if classes:
         return (
             f'it has {classes} classes, not {network.info.num_classes}; pass '
             f'{_options(name, classes)}, or --partial, which skips these heads'
         )
-    beyond = class_count_beyond_limit(network, files, found)
+    beyond = class_count_beyond_limit(network, files, found) if single else None
     if beyond:
         return (
             f'it has {beyond} classes, but num_classes must be at most {MAX_CLASSES}; --partial '
@@ -86,13 +94,15 @@ def explain_mismatch(network: Network, files: Files, found: StateMatch) -> str:
     best = recognise(files, name)
     if best and best[2].mismatch_count < found.mismatch_count:
         names, classes, other = best
+        structure = structure_of(files)
         how = f'differs in {other.mismatch_count} arrays from'
         if other.is_complete:
             how = 'fits'
         elif is_encoder_of(names[0], other):
             how = 'is the encoder of'
         alike = f' ({", ".join(names[1:4])} have the same shapes)' if names[1:] else ''
-        return f'it is not of {name}, and {how} {names[0]}: {_options(names[0], classes)}{alike}'
+        options = _options(names[0], classes, structure)
+        return f'it is not of {name}, and {how} {names[0]}: {options}{alike}'
     halves = {missing.partition('.')[0] for missing in found.missing}
     if halves in ({'encoder'}, {'decoder'}) and not found.wrong_shape and not found.extra:
         return f'it lacks the {halves.pop()}; pass the file of that as well, with another -i'
@@ -109,6 +119,48 @@ def unsupported_reason(files: Files) -> str | None:
             if any(f'.{key}'.endswith(f'.{end}') and shapes[key] == shape for key in shapes):
                 return reason
     return None
+
+
+def _shapes_by_name(files: Files, structure: Structure) -> dict[str, Shapes]:
+    """Return the shapes of all networks that are compared with files."""
+    if structure != SINGLE:
+        return shapes_with_structure(files, structure)
+    families = [family for family in registry.FAMILIES if family.original is not None]
+    return {name: network_shapes(name) for family in families for name in family.variants}
+
+
+def _other_structure(network: Network, files: Files, found: StateMatch) -> str | None:
+    """Return the reason that the network has other inputs or tasks than the files, if it is so.
+
+    Args:
+        network: The requested network.
+        files: Shapes of the arrays of each file.
+        found: The match of the files with the network.
+    """
+    name, theirs = network.name, structure_for(network.family, structure_of(files))
+    if theirs == network.info.structure or theirs.is_single and network.info.structure.is_single:
+        return None
+    try:
+        other = match_arrays(files, network_shapes(name, None, theirs))
+    except ModelError:  # the network cannot have these inputs and tasks
+        return None
+    classes = other_class_count(name, files, other) if theirs.is_single else None
+    if classes:
+        other = match_arrays(files, network_shapes(name, classes))
+    if theirs.is_single and (other.is_complete or is_encoder_of(name, other)):
+        what = 'fits' if other.is_complete else 'is the encoder of'
+        own = network.info.structure.words()
+        return (
+            f'it {what} a network with {SINGLE.words()}, not {own}; convert '
+            f'it with {_options(name, classes)} alone, and let train.py -p start from that file: '
+            'it copies blocks into each stream and the decoder into each decoder'
+        )
+    if theirs.is_single or other.mismatch_count >= found.mismatch_count:
+        return None
+    return (
+        f'it has {theirs.words()}, not {network.info.structure.words()}; pass '
+        f'{_options(name, None, theirs)}, with your own names of the tasks'
+    )
 
 
 def other_class_count(name: str, files: Files, found: StateMatch) -> int | None:
@@ -140,7 +192,7 @@ def class_count_beyond_limit(network: Network, files: Files, found: StateMatch) 
         files: Shapes of the arrays of each file.
         found: The match of the files with the network, in which arrays have the wrong shape.
     """
-    own = network_shapes(network.name, network.info.num_classes)
+    own = shapes_of(network)
     counts = set()
     for parameter, (number, key) in found.wrong_shape.items():
         count, *rest = files[number][key] or (0,)
@@ -163,13 +215,11 @@ def recognise(files: Files, like: str) -> tuple[list[str], int | None, StateMatc
     """
     count = sum(map(len, files))
     spare = MAX_MISMATCHED_SHARE * count + MAX_CLASSIFIER_ARRAYS
+    structure = structure_of(files)
     matches = {}
-    for family in registry.FAMILIES:
-        if family.original is not None:
-            for name in family.variants:
-                shapes = network_shapes(name)
-                if count <= len(shapes) + spare:  # else too many arrays would not match
-                    matches[name] = match_arrays(files, shapes)
+    for name, shapes in _shapes_by_name(files, structure).items():
+        if count <= len(shapes) + spare:  # else too many arrays would not match
+            matches[name] = match_arrays(files, shapes)
     if not matches:
         return None
     fewest = min(found.mismatch_count for found in matches.values())
@@ -177,65 +227,13 @@ def recognise(files: Files, like: str) -> tuple[list[str], int | None, StateMatc
     names.sort(key=lambda name: -difflib.SequenceMatcher(None, name, like).ratio())
     found, classes = matches[names[0]], None
     if found.wrong_shape:
-        classes = other_class_count(names[0], files, found)
+        classes = other_class_count(names[0], files, found) if structure.is_single else None
         if classes:
             found = match_arrays(files, network_shapes(names[0], classes))
     limit = MAX_MISMATCHED_SHARE * count
     if found.mismatch_count > limit and not is_encoder_of(names[0], found):
         return None
     return names, classes, found
-
-
-def networks_with_parameters(weights: Shapes) -> tuple[list[str], int | None]:
-    """Find the networks with exactly these parameters.
-
-    Args:
-        weights: Shapes by NNabla's names.
-
-    Returns:
-        The names of the networks, and their number of classes if it is not the default.
-    """
-    try:
-        shapes = {reference_name(n): s[1:2] if '/bn/' in n else s for n, s in weights.items()}
-    except ModelError:
-        return [], None
-    alike = [name for name in _similar(shapes) if network_shapes(name).keys() == shapes.keys()]
-    names = [name for name in alike if network_shapes(name) == shapes]
-    if names:
-        return names, None
-    for name in alike:
-        found = match_arrays([shapes], network_shapes(name))
-        classes = other_class_count(name, [shapes], found)
-        if classes and network_shapes(name, classes) == shapes:
-            return [name], classes
-    return [], None
-
-
-def _similar(shapes: Shapes) -> list[str]:
-    """Return the networks of the families that have more than half of the outermost scopes.
-
-    The outermost scopes of ``shapes`` are searched for in the last network of each family.
-    """
-
-    def outermost(names: Iterable[str]) -> set[str]:
-        return {name.partition('.')[0] for name in names}
-
-    own = outermost(shapes)
-    return [
-        name
-        for family in registry.FAMILIES
-        if 2 * len(own & outermost(_shapes_of_last(family))) > len(own)
-        for name, hyper in family.variants.items()
-        if hyper  # d3net has no hyper-parameters of its own, so it is no single network
-    ]
-
-
-def _shapes_of_last(family: Family) -> Shapes:
-    """Return the shapes of a family's last network that needs no config, else {}."""
-    for name in reversed(list(family.variants)):
-        with suppress(ModelError):
-            return network_shapes(name)
-    return {}
 
 
 def describe_mismatches(found: StateMatch) -> str:
@@ -252,8 +250,9 @@ def describe_mismatches(found: StateMatch) -> str:
     return '; '.join(parts)
 
 
-def _options(name: str, classes: int | None) -> str:
-    return f'--network {name}' + (f' --num-classes {classes}' if classes else '')
+def _options(name: str, classes: int | None, structure: Structure = SINGLE) -> str:
+    parts = [f'--network {name}', f'--num-classes {classes}' if classes else '']
+    return ' '.join(filter(None, [*parts, structure.options()]))
 
 
 def channel_order_hint(name: str, files: Files) -> str | None:

@@ -10,7 +10,7 @@ from PIL import Image
 import datasets
 from common.errors import InputError
 from datasets import Sample
-from datasets.dataset import check_range, to_network
+from datasets.label_values import check_range, to_network
 from support.genuine_data import GENUINE
 
 

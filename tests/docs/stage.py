@@ -90,7 +90,7 @@ def camvid(folder: Path, chosen: tuple = (('train', 18, 3), ('val', 0, 2), ('tes
                 shutil.copyfile(path, target / path.name)
 
 
-def own_data(folder: Path):
+def own_images(folder: Path):
     """Write data/own: six images, with masks of an upper and a lower half."""
     for number in range(6):
         image = np.roll(small_photo(folder), 30 * number, axis=1)
@@ -109,7 +109,7 @@ STAGE: dict[str, list[Stager]] = {
         photo('test.jpg'),
         photos,
         camvid,
-        own_data,
+        own_images,
     ],
     'first-picture.md': [
         photo('test.jpg'),

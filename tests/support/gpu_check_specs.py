@@ -2,6 +2,7 @@
 
 import nnabla as nn
 
+import models
 from engine.training import losses
 from engine.training.gpu_check_child import FunctionSpec
 from layers import functions as L
@@ -35,3 +36,15 @@ def loss_of(config=None, **build):
     outputs = stand_ins.tiny()(nn.Variable((2, 3, *SIZE)), train=True, **{'cuda': True, **build})
     auxiliary = L.average_pool(outputs[0], 2, L.Build())
     return losses.create(config or {}, 5).build([*outputs, auxiliary], SIZE).loss
+
+
+def loss_of_tasks(**config):
+    """Return the training graph of two pictures and three tasks, with all losses of depths."""
+    tasks = {'tasks': ['depth', 'segmentation', 'motion'], 'task_channels': [1, 5, 2]}
+    net = models.create(
+        'deeplabv3plus_mobilenetv2_tv_edgeailite', inputs=2, depth_range=[0, 128], **tasks
+    )
+    with stand_ins.zero_parameters():
+        outputs = net(nn.Variable((2, 6, *SIZE)), train=True, cuda=True, task_taps={})
+    criterion = losses.create_for({**tasks, 'depth_silog_weight': 1.0, **config}, net.info)
+    return criterion.build(outputs, SIZE).loss

@@ -21,8 +21,11 @@ import numpy as np
 
 import datasets
 import models
+from common.tasks import CLASSES as OF_CLASSES
+from common.tasks import DEPTH, Task, TaskKeys
 from datasets.loading import augmentations
 from datasets.loading.loader import Loader
+from datasets.samples import SceneFiles
 from engine.device import context
 from engine.distributed import communicators
 from engine.distributed.processes import Processes, joined
@@ -31,13 +34,29 @@ from engine.training import losses, optimizer
 from engine.training.hyperparameters import Hyperparameters, TrainingKeys, derive_hyperparameters
 from engine.training.optimizer import SolverKeys
 from engine.training.schedules import ScheduleKeys
+from engine.training.step import Step
 from engine.training.trainer import Trainer
 from layers import functions as L
+from layers import tasks as task_layers
 from models.family import Family, NetworkInfo
 from models.registry import Network
 from support import stand_ins
 
 HEIGHT, WIDTH, CLASSES = 32, 48, 5
+SCENE_TASKS = (
+    Task('depth', DEPTH, 1, (0.0, 128.0)),
+    Task('segmentation', OF_CLASSES, 3),
+    Task('motion', OF_CLASSES, 2),
+)
+# Keys of the network ``scene``.
+SCENE = {
+    'network': 'scene',
+    'inputs': 2,
+    'tasks': ['depth', 'segmentation', 'motion'],
+    'task_channels': [1, 3, 2],
+    'depth_range': [0, 128],
+    'depth_variance_weight': 0.01,
+}
 CONFIG = {
     'lr': 0.2,
     'weight_decay': 1e-3,
@@ -94,15 +113,35 @@ def gated(x, build):
     return [L.convolution(x * L.sigmoid(y), CLASSES, 1, 'conv3', build)]
 
 
+def scene(x, build):
+    """Build a network with two pictures and three tasks: one encoder, a head for each task."""
+    own = [
+        L.bn_relu(L.convolution(p, 6, 3, f'in{i}', build, stride=2, bias=False), f'bn{i}', build)
+        for i, p in enumerate(task_layers.split_pictures(x, 2, build))
+    ]
+    x = L.convolution(L.concatenate(*own, build=build), 8, 3, 'conv2', build, bias=False)
+    x = L.bn_relu(x, 'bn2', build)
+    outputs = []
+    for task in SCENE_TASKS:
+        y = task_layers.tap(x, task.name, build)
+        y = L.convolution(y, task.channels, 3, task.name, build)
+        if task.kind == DEPTH:  # metres that start in the middle of the range
+            y = task_layers.clamp(y * 10 + 20, task.range)
+        outputs.append(y)
+    return outputs
+
+
 def network(name: str) -> Network:
     """Return a network: ``d3net``, a tiny one, a registered name, or a function of this module."""
     if name == 'd3net':
         return stand_ins.tiny(num_classes=CLASSES)
     if name in models.names():
         return models.create(name)
-    info = NetworkInfo(
-        num_classes=CLASSES, mean=(120,) * 3, std=(60,) * 3, smallest_size=8, paper='none'
-    )
+    facts = dict(mean=(120,) * 3, std=(60,) * 3, smallest_size=8, paper='none')
+    if name == 'scene':
+        info = NetworkInfo(num_classes=3, inputs=2, tasks=SCENE_TASKS, **facts)
+    else:
+        info = NetworkInfo(num_classes=CLASSES, **facts)
     family = Family(name=name, graph=globals()[name], variants={}, info=lambda hyper: info)
     return Network(name, family, {}, info)
 
@@ -131,7 +170,7 @@ def trainer_of(
         *arguments: Positional arguments of :class:`Trainer` from ``loader`` on.
         **options: Keyword arguments of :class:`Trainer`.
     """
-    criterion = losses.create(config, net.info.num_classes)
+    criterion = losses.create_for(config, net.info)
     options = {'seed': 0, 'frozen': TrainingKeys.of(config).freeze, **options}
     return Trainer(net, criterion, solver_of(net, config), steps, *arguments, **options)
 
@@ -139,7 +178,7 @@ def trainer_of(
 def train(
     data: Path, processes: Processes, case: dict, where: str = 'cpu'
 ) -> dict[str, np.ndarray]:
-    """Train a case and return its parameters by name, and its ``losses``.
+    """Train a case and return its parameters by name, its ``losses``, and scales of tasks.
 
     Args:
         data: The root of the data set.
@@ -154,7 +193,9 @@ def train(
     net = network(case['network'])
     Predictor(net)
     stand_ins.randomize_parameters()
-    split = datasets.open('folder', data, 'train')
+    tasks = TaskKeys.of_config(config)
+    wanted = SceneFiles(net.info.inputs, tuple(task.name for task in tasks))
+    split = replace(datasets.open('folder', data, 'train', wanted=wanted), tasks=tasks)
     steps = hyperparameters_of(config, len(split), processes.size)
     loader = Loader(
         split,
@@ -168,10 +209,18 @@ def train(
     communicator = communicators.connect(processes, choice)
     build = {'communicator': communicator, **case['build']}
     trainer = trainer_of(net, config, steps, loader, processes, communicator, build=build)
-    found = [trainer.step().loss for _ in range(case['steps'])]
+    found = [trainer.step() for _ in range(case['steps'])]
     return {n: p.d.copy() for n, p in nn.get_parameters(grad_only=False).items()} | {
-        'losses': np.array(found)
+        'losses': np.array([step.loss for step in found]),
+        'scales': _equal_scales(found, processes),
     }
+
+
+def _equal_scales(steps: list[Step], processes: Processes) -> np.ndarray:
+    """Return the scales of the tasks after each step, which are the same on all ranks."""
+    ranks = processes.gather([list(step.task_scales.values()) for step in steps])
+    assert all(scales == ranks[0] for scales in ranks)
+    return np.array(ranks[0])
 
 
 def main():

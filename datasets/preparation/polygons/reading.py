@@ -11,7 +11,7 @@ from common.reading import json_text
 from datasets.info import DataError
 from datasets.preparation.polygons import coco, cvat, labelme
 from datasets.preparation.polygons.annotations import Annotation
-from datasets.readers import folder
+from datasets.readers import folder_files
 from datasets.readers.coco_files import MAX_ANNOTATION_BYTES
 
 
@@ -72,7 +72,7 @@ def _files_below(top: Path) -> list[Path]:
         Path(place, name)
         for place, _, names in files.walk(top)
         for name in sorted(names)
-        if name.lower().endswith(folder.ANNOTATIONS) and not name.startswith('.')
+        if name.lower().endswith(folder_files.ANNOTATIONS) and not name.startswith('.')
     ]
 
 

@@ -31,8 +31,9 @@ from common.sections import SectionError
 from engine.training.losses.cross_entropy import cross_entropy
 from engine.training.losses.head import Head, MicroBatchLoss
 from engine.training.losses.keys import PIXEL_LOSSES, LossKeys
+from engine.training.losses.pass_mean import Total, own_total
 from engine.training.losses.registry import TERMS
-from engine.training.losses.targets import LabelStatistic, Targets
+from engine.training.losses.targets import LabelStatistic, PixelTargets, Targets
 from layers import functions as L
 from layers.build import float_context
 
@@ -87,6 +88,7 @@ class Criterion:
         outputs: Sequence[nn.Variable],
         size: tuple[int, int],
         context: nn.Context | None = None,
+        total: Total = own_total,
     ) -> 'Objective':
         """Build the graph of the loss, which computes in float32 for every network.
 
@@ -94,13 +96,14 @@ class Criterion:
             outputs: Logits ``[main, aux1, ...]``, each (N, C, h, w).
             size: (H, W) of the network's input.
             context: The context of the device; by default the current one.
+            total: Not used: these losses exchange nothing while they are computed.
 
         Raises:
             SectionError: ``aux_weights`` does not match the number of heads.
         """
         weights = self.keys.weights_of_aux(len(outputs) - 1)
         targets: dict[tuple[int, ...], Targets] = {}
-        terms: list[_WeightedLoss] = []
+        terms: list[WeightedLoss] = []
         with nn.context_scope(float_context(context)):
             for number, logits in enumerate(outputs):
                 if self.keys.loss_at == 'input':
@@ -110,9 +113,7 @@ class Criterion:
                     targets[head_size] = Targets(logits.shape[0], head_size)
                 head = Head(logits, targets[head_size], self.keys)
                 losses = [(weights[number - 1], cross_entropy)] if number else self._of_main()
-                terms += [
-                    _WeightedLoss(loss(head), weight, head.targets) for weight, loss in losses
-                ]
+                terms += [WeightedLoss(loss(head), weight, head.targets) for weight, loss in losses]
             return Objective(terms)
 
     def _of_main(self) -> list[tuple[float, Callable[[Head], MicroBatchLoss]]]:
@@ -126,10 +127,15 @@ class Objective:
         loss: Variable (1,), this micro-batch's share of the loss of the whole batch.
     """
 
-    def __init__(self, terms: Sequence['_WeightedLoss']):
+    def __init__(self, terms: Sequence['WeightedLoss']):
         self._terms = terms
         self.loss: nn.Variable = reduce(add, (term.loss.value * term.factor for term in terms))
         self.loss.persistent = True
+
+    @property
+    def size(self) -> int:
+        """Number of denominators."""
+        return len(self._terms)
 
     def counts(self, labels: np.ndarray) -> np.ndarray:
         """Return this micro-batch's contribution to the denominators, float64 (losses,).
@@ -169,9 +175,9 @@ class Objective:
         ]
 
 
-class _WeightedLoss:
+class WeightedLoss:
     """A loss with its weight, and the Variable of its factor, which depends on the labels."""
 
-    def __init__(self, loss: MicroBatchLoss, weight: float, targets: Targets):
+    def __init__(self, loss: MicroBatchLoss, weight: float, targets: PixelTargets):
         self.loss, self.weight, self.targets = loss, weight, targets
         self.factor = nn.Variable((1,), need_grad=False)

@@ -10,6 +10,9 @@
 
     register(PixelLoss('focal', FocalKeys, focal))      # loss: focal
 
+:func:`register_depth` adds a term of the losses of depth tasks in the same way; its function takes
+a :class:`engine.training.losses.depth_head.DepthHead`.
+
 The option ``--import`` of a command loads such a module. A batch can be divided into micro-batches
 over several processes; :class:`engine.training.losses.head.MicroBatchLoss` describes how their
 losses are combined.
@@ -21,9 +24,10 @@ from typing import Any
 
 from common.errors import UserError
 from common.registry import Registry
-from common.sections import Section, keys_of
+from common.sections import Key, Section, keys_of
 from engine.training.losses.head import Head, MicroBatchLoss
 from engine.training.losses.keys import PIXEL_LOSSES, LossKeys
+from engine.training.losses.task_keys import TaskLossKeys
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class PixelLoss:
 
 @dataclass(frozen=True)
 class Term:
-    """A weighted term that is added to the loss of the main head.
+    """A weighted term of the loss of a main head, or of a depth task.
 
     Attributes:
         name: The name of the term; the key of its weight is ``<name>_weight``.
@@ -60,13 +64,13 @@ class Term:
 
     name: str
     keys: type[Section]
-    build: Callable[[Head, Any], MicroBatchLoss]
+    build: Callable[[Any, Any], MicroBatchLoss]
 
     def weight(self, keys: Section) -> float:
         """Return the weight of the term."""
         return getattr(keys, self.weight_key)
 
-    def bound(self, keys: Section) -> Callable[[Head], MicroBatchLoss]:
+    def bound(self, keys: Section) -> Callable[[Any], MicroBatchLoss]:
         """Return a builder of the loss that has these keys."""
         return lambda head: self.build(head, keys)
 
@@ -77,6 +81,7 @@ class Term:
 
 
 TERMS: Registry[Term] = Registry('a term of the loss')
+DEPTH_TERMS: Registry[Term] = Registry('a term of the loss of depths')
 
 
 def register(loss: PixelLoss | Term) -> None:
@@ -89,20 +94,34 @@ def register(loss: PixelLoss | Term) -> None:
     if isinstance(loss, PixelLoss):
         PIXEL_LOSSES.add(loss.name, loss)
         return
-    keys = keys_of(loss.keys)
-    if loss.weight_key not in keys or keys[loss.weight_key].default != 0:
-        raise UserError(
-            f'the term {loss.name} of the loss: {loss.keys.__name__} needs the key '
-            f'{loss.weight_key} with the default 0, so that only configs that set it use the term'
-        )
-    for name in loss.keys.missing({}):
-        raise UserError(f'the term {loss.name} of the loss: the key {name} needs a default')
+    _check_term(loss, keys_of(loss.keys).get(loss.weight_key), 'the loss')
     TERMS.add(loss.name, loss)
 
 
+def register_depth(term: Term) -> None:
+    """Register a term of the losses of depth tasks, so that configs can use it.
+
+    Raises:
+        UserError: As for :func:`register`.
+    """
+    _check_term(term, keys_of(term.keys).get(term.weight_key), 'the loss of depths')
+    DEPTH_TERMS.add(term.name, term)
+
+
+def _check_term(term: Term, weight: Key | None, whole: str) -> None:
+    if weight is None or weight.default != 0:
+        raise UserError(
+            f'the term {term.name} of {whole}: {term.keys.__name__} needs the key '
+            f'{term.weight_key} with the default 0, so that only configs that set it use the term'
+        )
+    for name in term.keys.missing({}):
+        raise UserError(f'the term {term.name} of {whole}: the key {name} needs a default')
+
+
 def sections() -> list[type[Section]]:
-    """Return the sections of every config: the keys common to all losses, and each term's keys."""
-    return [LossKeys, *(term.keys for term in TERMS.values())]
+    """Return the sections of every config: common keys, those of tasks, and each term's keys."""
+    terms = (*TERMS.values(), *DEPTH_TERMS.values())
+    return [LossKeys, *(term.keys for term in terms), TaskLossKeys]
 
 
 def choices() -> dict[str, type[Section]]:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from datasets import DataError
-from datasets.dataset import FoundSamples, Sample
 from datasets.readers import layout, lists
 from datasets.readers.lists import read_list
+from datasets.samples import FoundSamples, Sample
 
 
 @pytest.fixture

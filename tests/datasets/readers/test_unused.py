@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 import datasets
-from datasets.dataset import NO_IMAGE, NOT_LISTED, NOT_READ
 from datasets.readers.trees import ELSEWHERE
+from datasets.samples import NO_IMAGE, NOT_LISTED, NOT_READ
 
 SAMPLES = {
     'cityscapes': 'samples/cityscapes_256x128',

@@ -82,7 +82,7 @@ def test_a_photo_replaces_a_flat_image_in_the_comparison(tiny, disk_cache, monke
     monkeypatch.setattr(
         exported,
         'measure_agreement',
-        lambda r, m, inputs: seen.append(inputs[0]) or compare(r, m, inputs),
+        lambda r, m, inputs, tasks: seen.append(inputs[0]) or compare(r, m, inputs, tasks),
     )
     made = create_backend('onnxruntime', tiny, disk_cache)
     made.run(np.zeros((1, 3, 64, 96), np.float32))

@@ -148,4 +148,4 @@ def test_a_long_name_makes_no_sheet_wider_than_its_panels(dataset, tmp_path):
 def test_images_without_scores_are_on_no_sheet(dataset):
     worst = consumed(WorstImages(dataset, 100), results())
     assert len(worst) == COUNT - 1
-    assert np.isfinite([entry.miou for entry in worst._entries]).all()
+    assert np.isfinite([entry.score for entry in worst._entries]).all()

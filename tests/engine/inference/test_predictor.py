@@ -9,6 +9,7 @@ import pytest
 
 import models
 from common.errors import InputError, UserError
+from datasets.loading import transforms
 from engine.backends.nnabla import NnablaBackend
 from engine.inference import predictor, scores
 from engine.inference.test_time import Protocol
@@ -89,7 +90,7 @@ def test_lack_of_memory_during_normalisation_names_the_view(tiny, monkeypatch):
     def no_memory(*args):
         raise MemoryError
 
-    monkeypatch.setattr(predictor, 'normalise', no_memory)
+    monkeypatch.setattr(transforms, 'normalise', no_memory)
     with pytest.raises(InputError, match='a view of 480x400 pixels; halving --scales'):
         tiny.labels(stand_ins.image(40, 48), Protocol(scales=(10.0,)))
 

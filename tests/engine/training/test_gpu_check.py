@@ -17,7 +17,7 @@ from engine.training.gpu_check_child import FunctionSpec
 from engine.training.optimizer import SolverKeys
 from layers import functions as L
 from support import train_runs
-from support.gpu_check_specs import CONVOLUTION, convolution, loss_of
+from support.gpu_check_specs import CONVOLUTION, convolution, loss_of, loss_of_tasks
 
 data = train_runs.data
 CPU, GPU = DeviceChoice('cpu', 'float'), DeviceChoice('cudnn', 'half')
@@ -45,6 +45,13 @@ def test_training_graphs_agree_on_equal_devices_and_keep_their_parameters():
     assert gpu_check.find_mismatches(specs, CPU) == []
     for name, parameter in nn.get_parameters(grad_only=False).items():
         assert np.array_equal(parameter.d, before[name])
+
+
+def test_the_functions_of_several_tasks_agree_on_equal_devices():
+    specs, skipped = gpu_check.collect_functions(loss_of_tasks(depth_silog_root=True))
+    assert skipped == {'PassMean': 'it is computed in Python'}
+    assert {'HuberLoss', 'Log', 'MinimumScalar', 'PowScalar'} <= {spec.type for spec in specs}
+    assert gpu_check.find_mismatches(specs, CPU) == []
 
 
 def test_the_smallest_function_of_each_kind_is_compared():

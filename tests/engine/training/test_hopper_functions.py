@@ -7,7 +7,7 @@ import pytest
 
 from engine.training import gpu_check, gpu_check_child
 from support.broken_on_hopper import broken_on_hopper
-from support.gpu_check_specs import loss_of
+from support.gpu_check_specs import loss_of, loss_of_tasks
 
 LOSSES = {
     'default': {},
@@ -62,6 +62,11 @@ def test_no_loss_uses_a_broken_function(case, frozen):
 @pytest.mark.parametrize('channel_last', [False, True])
 def test_no_recompute_policy_uses_a_broken_function(policy, channel_last):
     assert_unbroken(loss_of(recompute=policy, channel_last=channel_last))
+
+
+@pytest.mark.parametrize('config', [{}, {'depth_silog_root': True, 'loss_at': 'logits'}])
+def test_no_loss_of_several_tasks_uses_a_broken_function(config):
+    assert_unbroken(loss_of_tasks(**config))
 
 
 def assert_unbroken(loss):

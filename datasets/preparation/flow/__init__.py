@@ -1,0 +1,1 @@
+"""Compute the optical flow between the frames of sequences and videos."""

@@ -1,0 +1,136 @@
+"""Find the frame before each frame: in Cityscapes' sequences, and in any folder by numbers."""
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from datasets.info import DataError
+from datasets.readers import layout, trees
+
+IMAGES, SEQUENCES = 'leftImg8bit', 'leftImg8bit_sequence'  # folders of Cityscapes
+_ENDING = '_leftImg8bit'
+_CITYSCAPES_NAME = re.compile(r'(.+_\d+_)(\d+)')
+_DIGITS = re.compile(r'\d+')
+_MAX_DIGITS = 15  # of a frame's number
+
+
+@dataclass(frozen=True)
+class FramePair:
+    """A frame and the one before it.
+
+    Attributes:
+        name: Path of the picture of flow below the output folder, without ending.
+        previous: File of the frame before.
+        current: File of the frame.
+    """
+
+    name: str
+    previous: Path
+    current: Path
+
+
+@dataclass(frozen=True)
+class FoundFrames:
+    """The frames of a source.
+
+    Attributes:
+        pairs: The frames that have one before.
+        alone: The frames that have none.
+    """
+
+    pairs: tuple[FramePair, ...]
+    alone: tuple[Path, ...]
+
+
+def is_cityscapes(root: Path) -> bool:
+    """Return whether a folder has the images of Cityscapes and their sequences."""
+    return (root / IMAGES).is_dir() and (root / SEQUENCES).is_dir()
+
+
+def of_cityscapes(root: Path) -> FoundFrames:
+    """Return the images of all splits, each with the frame before it in its sequence.
+
+    ``leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png`` follows
+    ``leftImg8bit_sequence/train/aachen/aachen_000000_000018_leftImg8bit.png``.
+    """
+    pairs, alone = [], []
+    for folder in sorted(path for path in (root / IMAGES).glob('*/*/') if path.is_dir()):
+        place = folder.relative_to(root / IMAGES)
+        sequence = layout.listing(root / SEQUENCES / place, layout.PNG, _ENDING)
+        for name, path in sorted(layout.listing(folder, layout.PNG, _ENDING).items()):
+            previous = sequence.get(_name_before(name))
+            if previous is None:
+                alone.append(path)
+            else:
+                pairs.append(FramePair(f'{place.as_posix()}/{path.stem}', previous, path))
+    return FoundFrames(tuple(pairs), tuple(alone))
+
+
+def _name_before(name: str) -> str:
+    """Return the name of the frame before: ``aachen_000000_000018`` of ``aachen_000000_000019``."""
+    found = _CITYSCAPES_NAME.fullmatch(name)
+    if found is None or len(found[2]) > _MAX_DIGITS:
+        return ''
+    return f'{found[1]}{int(found[2]) - 1:0{len(found[2])}d}'
+
+
+def of_folder(folder: Path) -> FoundFrames:
+    """Return the frames in a folder and its sub-folders, by the numbers in their names.
+
+    The last number that differs within a folder counts the frames, what precedes and follows it
+    names the sequence. The smallest distance of two numbers of a sequence is one frame, so that
+    names can count every tenth frame; a larger distance is a gap.
+
+    Raises:
+        DataError: There are no frames with numbers.
+    """
+    found = trees.tree(folder, layout.IMAGES)
+    by_place: dict[str, list[str]] = defaultdict(list)
+    for name in found.files:
+        by_place[name.rpartition('/')[0]].append(name)
+    before: dict[str, str] = {}
+    for names in by_place.values():
+        before |= _names_before(names)
+    if not before:
+        raise DataError(
+            f'{folder}: {len(found.files)} images, but no two that follow each other; frames need '
+            'numbers in their names, such as clip_0001.png and clip_0002.png'
+        )
+    names_in_order = sorted(found.files)
+    return FoundFrames(
+        tuple(
+            FramePair(name, found.files[before[name]], found.files[name])
+            for name in names_in_order
+            if name in before
+        ),
+        tuple(found.files[name] for name in names_in_order if name not in before),
+    )
+
+
+def _names_before(names: list[str]) -> dict[str, str]:
+    """Return for each frame of a folder the name of the one before it, if there is one."""
+    by_text: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for name in names:
+        by_text[tuple(_DIGITS.split(name.rpartition('/')[2]))].append(name)
+    sequences: dict[tuple[object, ...], list[tuple[int, str]]] = defaultdict(list)
+    for text, alike in by_text.items():
+        numbers = {name: _DIGITS.findall(name.rpartition('/')[2]) for name in alike}
+        columns = list(zip(*numbers.values()))
+        differing = [place for place, column in enumerate(columns) if len(set(column)) > 1]
+        if not differing or max(map(len, columns[differing[-1]])) > _MAX_DIGITS:
+            continue
+        counted = differing[-1]
+        for name, found in numbers.items():
+            others = tuple(n for place, n in enumerate(found) if place != counted)
+            sequences[(text, others)].append((int(found[counted]), name))
+    ordered = [sorted(frames) for frames in sequences.values()]
+    steps = [b - a for frames in ordered for (a, _), (b, _) in pairwise(frames) if b > a]
+    step = min(steps, default=0)
+    return {
+        name: previous
+        for frames in ordered
+        for (first, previous), (second, name) in pairwise(frames)
+        if second - first == step
+    }

@@ -1,0 +1,157 @@
+"""Pair the images of a user's own folder with labels, targets of tasks and further pictures."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from common.tasks import SEGMENTATION
+from datasets.readers import layout, trees
+from datasets.readers.folder_description import DESCRIPTION_FILE, Description
+from datasets.samples import (
+    NO_LABEL,
+    FoundSamples,
+    Sample,
+    SceneFiles,
+    UnusedFile,
+    without_image,
+)
+
+SPLITS = ('train', 'val', 'test')
+ANNOTATIONS = ('.json', '.xml')  # endings of files that masks are made from
+# Masks of these formats are not read, but refused by name instead of taken for missing.
+_NO_MASKS = (*(ending for ending in layout.IMAGES if ending not in layout.PNG), '.npy', '.mat')
+
+
+LABEL, TARGET, PICTURE = 'label', 'target', 'picture'  # roles of files that belong to images
+
+
+@dataclass(frozen=True)
+class _Partners:
+    """The files of one kind that belong to images.
+
+    Attributes:
+        role: One of the roles at the top of this file.
+        kind: ``label``, the name of a task, or ``flow`` or ``image`` for further pictures.
+        files: The files by name.
+    """
+
+    role: str
+    kind: str
+    files: dict[str, Path]
+
+
+@dataclass(frozen=True)
+class FolderFiles:
+    """Images and their partners by name, and the files beside them, by name as well.
+
+    Attributes:
+        wanted: The files of a scene that are wanted.
+        images: The images.
+        partners: What belongs to the images, without which they are not used.
+        others: The files that are neither.
+    """
+
+    wanted: SceneFiles
+    images: dict[str, Path]
+    partners: tuple[_Partners, ...]
+    others: tuple[tuple[str, UnusedFile], ...]
+
+    def samples(self, split: str) -> FoundSamples:
+        """Return the images that have all partners; in the test split targets are optional."""
+        needed = [each for each in self.partners if split != 'test' or each.role == PICTURE]
+        left = [file for _, file in self.others]
+        for each in needed:
+            reason = NO_LABEL if each.role == LABEL else f'no {each.kind}'
+            left += trees.without(self.images, each.files, reason)
+        for each in self.partners:
+            left += trees.without(each.files, self.images, without_image(each.kind))
+        complete = [name for name in self.images if all(name in each.files for each in needed)]
+        return FoundSamples(tuple(map(self._sample, sorted(complete))), tuple(left))
+
+    def every_image(self) -> FoundSamples:
+        """Return a sample for each image, whatever it lacks."""
+        return FoundSamples(tuple(map(self._sample, sorted(self.images))))
+
+    def part(self, split: str) -> 'FolderFiles':
+        """Return the files in the folders of a split; those in no split's folder are not used."""
+        own, splits = f'{split}/', tuple(f'{name}/' for name in SPLITS)
+        stray = [(name, path) for name, path in self.images.items() if not name.startswith(splits)]
+        others = [
+            *((name, file) for name, file in self.others if name.startswith(own)),
+            *((name, file) for name, file in self.others if not name.startswith(splits)),
+            *((name, UnusedFile(path, 'in the folder of no split')) for name, path in stray),
+        ]
+
+        def below(files: dict[str, Path]) -> dict[str, Path]:
+            return {name[len(own) :]: p for name, p in files.items() if name.startswith(own)}
+
+        partners = (replace(each, files=below(each.files)) for each in self.partners)
+        return FolderFiles(self.wanted, below(self.images), tuple(partners), tuple(others))
+
+    def _sample(self, name: str) -> Sample:
+        image = self.images[name]
+        found = {(each.role, each.kind): each.files.get(name) for each in self.partners}
+        label = found.get((LABEL, LABEL))
+        targets = {task: found.get((TARGET, task)) for task in self.wanted.tasks}
+        if SEGMENTATION in targets:
+            targets[SEGMENTATION] = label
+        first = next((path for (role, _), path in found.items() if role == PICTURE), None)
+        return Sample(
+            name,
+            image,
+            label,
+            pictures=() if first is None else (first, image),
+            targets=tuple((task, path) for task, path in targets.items() if path is not None),
+        )
+
+
+def files_of(root: Path, description: Description, wanted: SceneFiles) -> FolderFiles:
+    """Return all files of the folders; one can lie in another, or be another."""
+    images, labels = root / description.images, root / description.labels
+    places = {task: root / found.labels for task, found in description.tasks}
+    targets = {
+        task: trees.tree(places[task], layout.PNG, found.label_suffix, leave_out=images)
+        for task, found in description.tasks
+    }
+    further = {path for tree in targets.values() for path in tree.files.values()}
+    searched = [(places[task], targets[task]) for task in wanted.tasks if task in targets]
+    partners = [_Partners(TARGET, t, targets[t].files) for t in wanted.tasks if t in targets]
+    input_folder = wanted.input_folder or description.input_folder
+    if input_folder is not None:
+        place = root / input_folder
+        first = trees.tree(place, layout.IMAGES, leave_out=images)
+        further |= set(first.files.values())
+        if wanted.inputs > 1:
+            partners.append(_Partners(PICTURE, wanted.input_kind or '', first.files))
+            searched.append((place, first))
+    pictures = trees.tree(images, layout.IMAGES, leave_out=labels)
+    known = trees.tree(labels, layout.PNG, description.label_suffix, leave_out=images)
+    masks = {name: path for name, path in known.files.items() if path not in further}
+    wrong = trees.tree(labels, _NO_MASKS, description.label_suffix, leave_out=images).files
+    masks |= {
+        name: path
+        for name, path in wrong.items()
+        if pictures.files.get(name, path) != path and name not in known.files
+    }
+    own_masks = set(masks.values())
+    photos = {
+        name: path
+        for name, path in pictures.files.items()
+        if path not in own_masks and path not in further
+    }
+    own = {root / name for name in (DESCRIPTION_FILE, *(f'{split}.txt' for split in SPLITS))}
+    own |= own_masks | set(photos.values()) | further
+    others = [
+        (file.path.relative_to(folder).as_posix(), file)
+        for folder, found in ((images, pictures), (labels, known), *searched)
+        for file in found.unused
+        if file.path not in own and not _is_annotation(file.path, folder, photos)
+    ]
+    if not wanted.tasks or SEGMENTATION in wanted.tasks:
+        partners.insert(0, _Partners(LABEL, 'label', masks))
+    return FolderFiles(wanted, photos, tuple(partners), tuple(others))
+
+
+def _is_annotation(path: Path, folder: Path, photos: dict[str, Path]) -> bool:
+    """Return whether a file is the annotation of an image beside it, from which masks are made."""
+    name = path.relative_to(folder).with_suffix('').as_posix()
+    return path.suffix.lower() in ANNOTATIONS and name in photos

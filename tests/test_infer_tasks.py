@@ -1,0 +1,142 @@
+"""infer.py and exported files with two pictures a scene and three tasks."""
+
+import cv2
+import numpy as np
+import pytest
+
+from datasets import depth_files
+from datasets.preparation.flow.compute import flow_picture
+from engine import Segmenter
+from support import export_runs, infer_runs, runtime_runs, task_networks
+from support.infer_runs import read_video
+
+NNABLA = ('-c', 'cpu', '--backend', 'nnabla')
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory, shared):
+    """A folder with the config, two scenes, and a video."""
+    folder = tmp_path_factory.mktemp('scenes')
+    task_networks.write_config(folder, shared)
+    (folder / 'images').mkdir()
+    (folder / 'flow').mkdir()
+    flow, image = task_networks.pictures()
+    for number, name in enumerate('ab'):
+        cv2.imwrite(str(folder / f'images/{name}.png'), np.roll(image, 9 * number, axis=1))
+        cv2.imwrite(str(folder / f'flow/{name}.png'), np.roll(flow, 9 * number, axis=1))
+    frames = [np.roll(image, 2 * number, axis=1) for number in range(3)]
+    infer_runs.write_video(str(folder / 'drive.avi'), frames)
+    return folder
+
+
+def infer(folder, *arguments):
+    assert infer_runs.started('-cfg', folder / 'scenes.yaml', *NNABLA, *arguments) == 0
+
+
+def test_pictures_and_maps_of_every_task_are_written(folder, tmp_path, capsys):
+    images, flows = folder / 'images', folder / 'flow'
+    infer(folder, '-i', images, '--first-input', flows, '-o', tmp_path, '--save-labels')
+    segmenter = Segmenter(folder / 'scenes.yaml', context='cpu', backend='nnabla')
+    for name in 'ab':
+        own = segmenter((flows / f'{name}.png', images / f'{name}.png'))
+        labels = cv2.imread(str(tmp_path / f'{name}_labels.png'), cv2.IMREAD_UNCHANGED)
+        assert np.array_equal(labels, own.labels)
+        motion = cv2.imread(str(tmp_path / f'{name}_motion_labels.png'), cv2.IMREAD_UNCHANGED)
+        assert np.array_equal(motion, own.tasks['motion'].labels)
+        metres = depth_files.read(tmp_path / f'{name}_depth_metres.png')
+        assert np.abs(metres - own.tasks['depth'].depth).max() <= 0.5 / 256 + 1e-6
+    assert len(list(tmp_path.iterdir())) == 2 * 6
+
+
+def test_a_single_scene_prints_all_tasks(folder, tmp_path, capsys):
+    flow, image = folder / 'flow/a.png', folder / 'images/a.png'
+    infer(folder, '-i', image, '--first-input', flow, '-o', tmp_path / 'a.png')
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in printed if line.endswith(':')] == [
+        'segmentation:',
+        'depth:',
+        'motion:',
+    ]
+    assert any('m, the median' in line for line in printed)
+
+
+def test_the_flow_of_a_video_comes_from_its_frames(folder, tmp_path):
+    infer(folder, '-i', folder / 'drive.avi', '-o', tmp_path / 'drive.avi', '--save-labels')
+    _, frames = read_video(folder / 'drive.avi')
+    segmenter = Segmenter(folder / 'scenes.yaml', context='cpu', backend='nnabla')
+    flow, _ = flow_picture(frames[0], frames[1])
+    own = segmenter((flow, frames[1]))
+    labels = cv2.imread(str(tmp_path / 'drive/00000002_motion_labels.png'), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(labels, own.tasks['motion'].labels)
+    _, written = read_video(tmp_path / 'drive.avi')
+    assert len(written) == len(frames)
+    assert written[0].shape[1] > 3 * frames[0].shape[1]  # three pictures and the bar of metres
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ((), 'pass the first one, or a folder of them, with --first-input'),
+        (('--first-input', 'missing'), 'there is no such file or folder'),
+        (('--first-input', 'images/a.png'), 'is one picture, but there are 2 images'),
+        (('--first-input', 'empty'), 'the first picture of its scene is missing'),
+    ],
+)
+def test_a_missing_first_picture_is_named(
+    folder, tmp_path, monkeypatch, capsys, arguments, message
+):
+    monkeypatch.chdir(folder)
+    (folder / 'empty').mkdir(exist_ok=True)
+    error = infer_runs.refused(
+        capsys, '-cfg', 'scenes.yaml', '-i', 'images', '-o', tmp_path, *NNABLA, *arguments
+    )
+    assert message in error
+
+
+def test_a_first_picture_for_a_network_with_one_is_refused(folder, capsys, tmp_path):
+    error = infer_runs.refused(
+        capsys, *infer_runs.CAMVID, '-i', infer_runs.STREET, '--first-input', folder / 'flow/a.png',
+        '-o', tmp_path / 'a.jpg',
+    )  # fmt: skip
+    assert 'takes one picture' in error
+
+
+@pytest.mark.parametrize(
+    ('name', 'options'),
+    [
+        ('maps.onnx', ('--output', 'maps', '--size', 'dynamic')),
+        ('probabilities.onnx', ('--output', 'probabilities', '--size', '80x96')),
+        ('labels.xml', ('--output', 'labels', '--size', 'dynamic', '--normalise')),
+    ],
+)
+def test_exported_files_take_the_place_of_weights(folder, tmp_path, name, options, capsys):
+    path = tmp_path / name
+    assert export_runs.started('-cfg', folder / 'scenes.yaml', '-o', path, *options) == 0
+    assert 'depth: largest difference' in capsys.readouterr().out
+    flow, image = task_networks.pictures(80, 96)
+    whole = Segmenter(folder / 'scenes.yaml', context='cpu', backend='nnabla')((flow, image))
+    found = Segmenter(weights=path)((flow, image))
+    assert list(found.tasks) == list(whole.tasks)
+    # A file that takes bytes gets rounded flow.
+    rounded = name == 'labels.xml'
+    assert np.mean(found.labels == whole.labels) > (0.98 if rounded else 0.9999)
+    assert found.tasks['motion'].classes == ('static', 'moving')
+    depth, expected = found.tasks['depth'].depth, whole.tasks['depth'].depth
+    assert np.abs(depth - expected).max() < (0.1 if rounded else 1e-3) * expected.max()
+
+
+def test_formats_with_one_output_are_refused(folder, tmp_path, capsys):
+    path = tmp_path / 'a.nnp'
+    assert export_runs.started('-cfg', folder / 'scenes.yaml', '-o', path, '--size', '80x96') == 2
+    assert 'exported to .onnx and .xml only' in capsys.readouterr().err
+
+
+def test_the_runtime_without_the_project_refuses_such_files(folder, tmp_path, capsys):
+    path = tmp_path / 'a.onnx'
+    options = '--output', 'maps', '--size', '80x96'
+    assert export_runs.started('-cfg', folder / 'scenes.yaml', '-o', path, *options) == 0
+    capsys.readouterr()
+    error = runtime_runs.refused(
+        capsys, path, '-i', folder / 'images/a.png', '-o', tmp_path / 'x.png'
+    )
+    assert 'takes several pictures or has several tasks' in error
