@@ -73,7 +73,7 @@ class Workshop:
         """Put a fresh copy of the project into the folder, unless one is there."""
         if self.folder.exists():
             return
-        for name in _published_files():
+        for name in published_files():
             target = self.folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(programs.PROJECT / name, target)  # with times, for the compiled files
@@ -134,7 +134,7 @@ def _is_installed(requirements: Path) -> bool:
     return all(_versions().get(canonicalize_name(name)) == version for name, version in pins)
 
 
-def _published_files() -> Iterator[str]:
+def published_files() -> Iterator[str]:
     """Yield the paths of the project's files that git does not ignore, without the tests."""
     ignored = GitIgnoreSpec.from_lines((programs.PROJECT / '.gitignore').read_text().splitlines())
     for folder, folders, files in os.walk(programs.PROJECT):
