@@ -38,7 +38,9 @@ upsampling, bilinear by a whole factor; a ``bgr`` network has the channel order 
 :class:`models.family.NetworkInfo`, not in a separate flag; each decoder starts from the encoder's
 maps, while the original's UNet and FPN write into the list that all decoders share, so that a
 second one fails; a UNet of two inputs takes both streams' finest maps as shortcut without being
-told the number of channels; all RegNetX and both widths of MobileNetV2 take two inputs.
+told the number of channels; all RegNetX and both widths of MobileNetV2 take two inputs; with the
+keys of inputs and tasks, the groups of a UNet's levels are as much wider than the encoder's as it
+takes to split the channels evenly, so that every UNet has every task.
 Networks with ResNet-50 or BiFPN are not implemented, nor those with ``ericsun``, an encoder that is
 not published.
 """
@@ -57,6 +59,7 @@ from layers import functions as L
 from layers import tasks as task_layers
 from models import edgeailite_decoders as decoders
 from models.edgeailite_blocks import group_count
+from models.edgeailite_checkpoints import initial_names, structure_of
 from models.edgeailite_decoders import DecoderOptions
 from models.edgeailite_encoders import ENCODERS
 from models.edgeailite_published import PUBLISHED
@@ -161,13 +164,11 @@ def edgeailite(x: nn.Variable, build: L.Build, **hyper: Any) -> list[nn.Variable
         2 for a UNet. Fast downsampling doubles it, except for ``fpn128``.
     """
     encoder, inputs = ENCODERS[hyper['encoder']], hyper.get('inputs', 1)
-    stages = encoder.stages(
-        last_stride=1 if hyper['decoder'] == 'deeplabv3plus' else 2,
-        fast_down=hyper['fast_down'],
-        **(encoder.of_streams if inputs > 1 else {}),
-    )
+    last_stride = 1 if hyper['decoder'] == 'deeplabv3plus' else 2
     with L.scope('encoder'), L.scope('features'):
-        maps = streams.run_streams(x, inputs, stages, build)
+        maps = encoder.features(
+            x, build, inputs, last_stride=last_stride, fast_down=hyper['fast_down']
+        )
     *finer, last = select_maps(maps, hyper)
     decode, outputs = DECODER_FUNCTIONS[hyper['decoder']], []
     for i, task in enumerate(tasks_of(hyper)):
@@ -217,23 +218,17 @@ def complete(hyper: dict[str, Any]) -> dict[str, Any]:
             'use_extra_strides', 'only a UNet or FPN with use_aspp: false has extra strides'
         )
     maps = select_maps(streams.map_channels(encoder.maps, hyper.get('inputs', 1)), hyper)
-    for task in tasks_of(hyper):
-        options = _decoder_options(hyper, task)
-        for channels in decoders.grouped_channels(DECODER_FUNCTIONS[decoder], maps, options):
-            try:
-                group_count(channels, encoder.group_size)
-            except ValueError as error:
-                of_task = 'task_channels' if hyper.get('tasks') else 'num_classes'
-                what = (
-                    f'{task.channels} channels of {task.name}'
-                    if hyper.get('tasks')
-                    else (f'{task.channels} classes')
-                )
-                raise SectionError(
-                    of_task if decoder == 'unet' else 'decoder_chan',
-                    f'{what} and decoder_chan {hyper["decoder_chan"]} are impossible with groups '
-                    f'of {encoder.group_size} channels; {error}',
-                ) from error
+    options = _decoder_options(hyper, tasks_of(hyper)[0])
+    for channels in decoders.grouped_channels(DECODER_FUNCTIONS[decoder], maps, options):
+        try:
+            group_count(channels, encoder.group_size)
+        except ValueError as error:
+            key = 'num_classes' if decoder == 'unet' else 'decoder_chan'
+            raise SectionError(
+                key,
+                f'{hyper["num_classes"]} classes and decoder_chan {hyper["decoder_chan"]} are '
+                f'impossible with groups of {encoder.group_size} channels; {error}',
+            ) from error
     return hyper
 
 
@@ -248,6 +243,7 @@ def _decoder_options(hyper: Hyper, task: Task) -> DecoderOptions:
         output_range=task.range,
         norm=encoder.norm,
         group_size=encoder.group_size,
+        widen_groups=hyper['decoder'] == 'unet' and ('tasks' in hyper or 'inputs' in hyper),
         shortcut_out=encoder.shortcut_out,
         **given,
     )
@@ -279,6 +275,8 @@ FAMILY = Family(
     info=_info,
     original=Original(
         encoder=re.compile(r'encoder\.'),
+        structure=structure_of,
+        initial_names=initial_names,
         renamings=(regnet.TORCHVISION_NAMES, mobilenetv2.TIMM_NAMES),
     ),
     published=PUBLISHED,

@@ -130,6 +130,21 @@ def group_count(channels: int, group_size: int | None) -> int:
     return groups
 
 
+def widened_group_size(channels: int, group_size: int | None) -> int | None:
+    """Return the width of a group, at least ``group_size``, into which channels split evenly.
+
+    Wherever :func:`group_count` accepts the channels, it returns the same number of groups for
+    both. If no width divides the channels, they are one group.
+
+    Args:
+        channels: Input channels.
+        group_size: See :func:`group_count`.
+    """
+    if group_size is None:
+        return None
+    return next((n for n in range(group_size, channels) if channels % n == 0), channels)
+
+
 def separable(
     x: nn.Variable,
     channels: int,

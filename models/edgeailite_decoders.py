@@ -18,7 +18,13 @@ import nnabla as nn
 
 from layers import functions as L
 from layers import tasks as task_layers
-from models.edgeailite_blocks import aspp, conv_bn_sequence, prediction, separable
+from models.edgeailite_blocks import (
+    aspp,
+    conv_bn_sequence,
+    prediction,
+    separable,
+    widened_group_size,
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class DecoderOptions:
         output_range: Smallest and largest output, to which others are clamped; None for any.
         norm: Batch norm with the network's activation.
         group_size: Channels of a group of the 3x3 convolutions; None for depthwise convolutions.
+        widen_groups: Whether the groups of a UNet's levels may be wider, so that all numbers of
+            channels split into groups.
         shortcut_out: Channels of DeepLabV3+'s shortcut.
         use_aspp: See :func:`receptive_field_block`.
         use_extra_strides: See :func:`receptive_field_block`.
@@ -42,12 +50,19 @@ class DecoderOptions:
     output_range: tuple[float, float] | None
     norm: L.Norm
     group_size: int | None
+    widen_groups: bool
     shortcut_out: int
     use_aspp: bool
     use_extra_strides: bool
     decoder_chan: int
     aspp_chan: int
     aspp_dil: tuple[int, ...]
+
+    def group_size_of(self, channels: int) -> int | None:
+        """Return the width of a group of a 3x3 convolution of so many input channels."""
+        if self.widen_groups:
+            return widened_group_size(channels, self.group_size)
+        return self.group_size
 
 
 # Function of the encoder's maps, build and options that returns logits.
@@ -87,9 +102,8 @@ def unet(maps: Sequence[nn.Variable], build: L.Build, options: DecoderOptions) -
         channels = max(min_unet_channels(options.output_channels), L.channels_of(shortcut, build))
         x = L.resize(x, L.size_of(shortcut, build), build)
         x = L.concatenate(x, shortcut, build=build)
-        x = separable(
-            x, channels, f'unet/smooth_convs/{i}', build, options.norm, options.group_size
-        )
+        group_size = options.group_size_of(L.channels_of(x, build))
+        x = separable(x, channels, f'unet/smooth_convs/{i}', build, options.norm, group_size)
     return predict(x, build, options)
 
 
@@ -156,7 +170,8 @@ def predict(x: nn.Variable, build: L.Build, options: DecoderOptions) -> nn.Varia
     Returns:
         (N, output_channels, H, W).
     """
-    x = prediction(x, options.output_channels, 'pred', build, options.group_size)
+    group_size = options.group_size_of(L.channels_of(x, build))
+    x = prediction(x, options.output_channels, 'pred', build, group_size)
     return task_layers.clamp(x, options.output_range)
 
 
@@ -175,7 +190,8 @@ def grouped_channels(decoder: Decoder, maps: list[int], options: DecoderOptions)
 
     Returns:
         Numbers of input channels, those of :func:`receptive_field_block` first. A number that
-        several convolutions have may occur once only.
+        several convolutions have may occur once only. Convolutions whose groups may be wider are
+        left out.
     """
     if decoder is deeplabv3plus:
         x = options.decoder_chan if options.use_aspp else maps[-1]
@@ -183,6 +199,8 @@ def grouped_channels(decoder: Decoder, maps: list[int], options: DecoderOptions)
     context = [maps[-1]] * (options.use_aspp or options.use_extra_strides)
     if decoder is fpn:
         return [*context, options.decoder_chan]
+    if options.widen_groups:
+        return context
     levels, x = [], options.decoder_chan
     for shortcut in reversed([*maps, maps[-1]] if options.use_extra_strides else maps[:-1]):
         levels.append(x + shortcut)

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import nnabla as nn
+
 from layers import functions as L
-from models.encoders import mobilenetv2, regnet
+from models.encoders import mobilenetv2, regnet, streams
 from models.encoders.streams import Stage
 
 
@@ -38,6 +40,20 @@ class EdgeAILiteEncoder:
     group_size: int | None = None
     norm: L.Norm = L.bn_relu
     of_streams: Mapping[str, Any] = field(default_factory=dict)
+
+    def features(
+        self, x: nn.Variable, build: L.Build, inputs: int = 1, **options: Any
+    ) -> list[nn.Variable]:
+        """Compute the five maps, finest first.
+
+        Args:
+            x: Normalised pictures stacked over channels, (N, 3 * inputs, H, W).
+            build: Options of the build.
+            inputs: Number of pictures.
+            **options: ``last_stride`` and ``fast_down`` of the stages.
+        """
+        stages = self.stages(**options, **(self.of_streams if inputs > 1 else {}))
+        return streams.run_streams(x, inputs, stages, build)
 
 
 def _mobilenetv2_encoder(width: float = 1.0, norm: L.Norm = L.bn_relu) -> EdgeAILiteEncoder:

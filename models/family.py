@@ -21,7 +21,7 @@ in PyTorch.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,7 @@ import nnabla as nn
 from common.class_maps import MAX_CLASSES, check_num_classes
 from common.sections import Section, config_key
 from common.tasks import CLASSES, SEGMENTATION, Task, class_count
+from models.structure import Structure
 
 Statistics = Mapping[str, Any]  # mean, std and channel_order of a network's input
 Hyper = Mapping[str, Any]  # hyper-parameters by name
@@ -170,6 +171,11 @@ class Original:
 
     Attributes:
         encoder: Pattern for the start of the original's parameter names that belong to the encoder.
+        structure: Function from the shapes of a checkpoint by name to its inputs and tasks; None
+            if all have one input and one task.
+        initial_names: Function from NNabla's name of a parameter of a network with several inputs
+            or tasks to other names; :func:`models.weights.initialise` starts it from the first of
+            them that a file has.
         renamings: Tables that turn the names of other implementations into the original's.
         statistics: Name -> input statistics, for checkpoints that were not trained with the
             family's own. ``--input-statistics`` accepts the names.
@@ -180,6 +186,8 @@ class Original:
     """
 
     encoder: re.Pattern[str]
+    structure: Callable[[Mapping[str, tuple[int, ...]]], Structure] | None = None
+    initial_names: Callable[[str], Sequence[str]] | None = None
     renamings: tuple[Renaming, ...] = ()
     statistics: Mapping[str, Statistics] = field(default_factory=dict)
     statistics_of_names: Mapping[str, str] = field(default_factory=dict)

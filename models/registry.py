@@ -10,13 +10,14 @@ import nnabla as nn
 
 from common.patterns import matches
 from common.sections import SectionError, keys_of
-from common.tasks import PICTURE_CHANNELS, TaskKeys, class_count
+from common.tasks import PICTURE_CHANNELS, TaskKeys
 from common.terminal.short_repr import short_repr, short_text
 from layers import functions as L
 from layers import recompute
 from layers.workspace import NNABLA_LOCK
 from models.errors import HyperParameterError, ModelError
 from models.family import IMAGENET, Family, Hyper, NetworkInfo, NetworkKeys, Original, Statistics
+from models.structure import Structure, check_takes_tasks, task_values
 
 _families: dict[str, Family] = {}
 _statistics: dict[str, Statistics] = {'imagenet': IMAGENET}
@@ -42,6 +43,12 @@ class Network:
     family: Family
     hyper: Hyper
     info: NetworkInfo
+
+    @property
+    def structure(self) -> Structure:
+        """Inputs and channels of the tasks."""
+        channels = tuple(task.channels for task in self.info.tasks)
+        return Structure(self.info.inputs, channels if 'tasks' in self.hyper else ())
 
     def __call__(
         self, x: nn.Variable, *, aux: bool = False, train: bool = False, **options: Any
@@ -230,7 +237,8 @@ def _resolved(
     try:
         keys = NetworkKeys.of(config)
         family = family_of(keys.network)
-        _check_takes_tasks({**config, **overrides}, keys.network, family)
+        able = (other.name for other in FAMILIES if issubclass(other.keys, TaskKeys))
+        check_takes_tasks({**config, **overrides}, keys.network, family.keys, able)
         _check_names(overrides, keys.network, family)
         given = {key: value for key, value in config.items() if value is not None}
         hyper = _checked_hyper(family, keys.network, {**given, **overrides})
@@ -265,33 +273,14 @@ def _checked_hyper(family: Family, name: str, values: Mapping[str, Any]) -> Hype
     values = {**variant, **given}
     section, count = family.keys.of(values), NetworkKeys.of(values).num_classes
     hyper = {key: value for key, value in variant.items() if key not in (*own, 'num_classes')}
-    hyper |= {key: value for key in own if (value := getattr(section, key)) is not None}
-    if isinstance(section, TaskKeys):
-        tasks = TaskKeys.of_config(given, variant.get('num_classes'))
-        if tasks:
-            hyper['task_channels'] = tuple(task.channels for task in tasks)
-            count = class_count(tasks)
-        if section.inputs == 1:  # hyper-parameters without these keys are what they were before
-            del hyper['inputs']
-    if count is None:
+    chosen = {key: getattr(section, key) for key in own} | {'num_classes': count}
+    chosen |= task_values(section, values, given.get('num_classes'))
+    hyper |= {key: value for key, value in chosen.items() if value is not None}
+    if 'num_classes' not in hyper:
         raise SectionError(
             'num_classes', 'must be given; in a config, classes or dataset do as well'
         )
-    hyper['num_classes'] = count
     return family.complete(hyper)
-
-
-def _check_takes_tasks(values: Mapping[str, Any], network: str, family: Family) -> None:
-    """Raise ``SectionError`` for keys of several inputs or tasks that the family does not have."""
-    if issubclass(family.keys, TaskKeys):
-        return
-    for key, declared in keys_of(TaskKeys).items():
-        if key not in keys_of(family.keys) and values.get(key) not in (None, declared.default):
-            able = [other.name for other in FAMILIES if issubclass(other.keys, TaskKeys)]
-            raise SectionError(
-                key,
-                f'{network} has one input and one task; networks of {", ".join(able)} have several',
-            )
 
 
 def _check_names(overrides: Mapping[str, Any], network: str, family: Family) -> None:

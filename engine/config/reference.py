@@ -41,16 +41,19 @@ def as_markdown() -> str:
 
 def _paragraphs() -> Iterator[tuple[str, Iterable[Key]]]:
     """Yield the titles of the reference, each with its keys."""
+    listed: dict[str, Key] = {}
     for title, home in SECTIONS.items():
         shared = {name: key for each in sections_at(home) for name, key in keys_of(each).items()}
         yield title, shared.values()
+        listed |= shared
         for chooser in shared.keys() & CHOICES.keys():
             for name, section in choices_of(chooser).items():
                 own = [k for k in keys_of(section).values() if shared.get(k.name) != k]
                 if own:
                     yield f'{title}: {name}', own
     for family in models.FAMILIES:
-        yield f'Hyper-parameters: {family.name}', keys_of(family.keys).values()
+        keys = keys_of(family.keys).values()
+        yield f'Hyper-parameters: {family.name}', [k for k in keys if listed.get(k.name) != k]
     title = (
         f'Block {BLOCK_KEY}: a fact without effect, which files that name this one do not inherit'
     )

@@ -12,6 +12,7 @@ from typing import Any
 import nnabla as nn
 from nnabla.function import Function
 
+from common.tasks import PICTURE_CHANNELS
 from layers import graph
 from layers.build import Build, ShapeOnlyBuild
 from layers.workspace import Workspace
@@ -20,7 +21,9 @@ from models.family import NetworkInfo
 from models.registry import Network
 
 # Scopes that contain stages: a stage is a scope one level below them.
-_CONTAINERS = 'backbone|blocks|encoder|features|decoders/0|decoder|decode_head|auxiliary_head'
+_CONTAINERS = (
+    r'backbone|blocks|encoder|features|stream\d|decoders/\d|decoder|decode_head|auxiliary_head'
+)
 _STAGE = re.compile(f'(?:(?:{_CONTAINERS})/)*[^/]+')
 
 
@@ -59,7 +62,7 @@ class Stage:
 class Complexity(Stage):
     """The cost of a whole network for one image.
 
-    ``receptive_field`` and ``sees_all`` are those of the main logits.
+    ``receptive_field`` and ``sees_all`` are those of the first task's output.
 
     Attributes:
         size: Height and width of the image in pixels.
@@ -78,8 +81,8 @@ class ShapeGraph:
     """A graph whose parameters have shapes but no values.
 
     Attributes:
-        image: Input of the graph, (1, 3, H, W).
-        outputs: Logits, the main ones first.
+        image: Input of the graph, (1, 3, H, W), or (1, 3k, H, W) for k pictures of a scene.
+        outputs: The outputs of the tasks in their order, then the auxiliary logits.
         parameters: Parameters by name, including those of heads that do not run.
     """
 
@@ -108,7 +111,7 @@ def shape_graph(network: Network, size: tuple[int, int], aux: bool = False) -> S
         return outputs
 
     without_values = replace(network, family=replace(network.family, graph=build_graph))
-    image = nn.Variable((1, 3, *size))
+    image = nn.Variable((1, PICTURE_CHANNELS * network.info.inputs, *size))
     with Workspace({}).entered():
         outputs = without_values(image, aux=aux, cuda=False)
         return ShapeGraph(image, outputs, nn.get_parameters(grad_only=False))

@@ -21,7 +21,10 @@ from layers.graph import CONVOLUTIONS, data_inputs, depending_on, functions
 
 GLOBAL = 'GlobalAveragePooling'
 POOLINGS = ('AveragePooling', 'MaxPooling')
-POINTWISE = ('BatchNormalization', 'ReLU', 'ReLU6', 'Sigmoid', 'Swish', 'Add2', 'Mul2')
+POINTWISE = (
+    'Add2', 'BatchNormalization', 'MaximumScalar', 'MinimumScalar', 'Mul2', 'ReLU', 'ReLU6',
+    'Sigmoid', 'Swish',
+)  # fmt: skip
 Interval: TypeAlias = tuple[NDArray[Any], NDArray[Any]]  # first and last row seen, by row
 Spans: TypeAlias = dict[int, Interval]  # axis -> interval
 Rule: TypeAlias = Callable[[Function, Spans], list[Spans]]

@@ -67,6 +67,22 @@ def build_parser() -> Parser:
         '--num-classes', type=int, metavar='N', help="number of classes (default: the network's)"
     )
     parser.add_argument(
+        '--inputs', type=int, metavar='N', help='number of input pictures (default: one)'
+    )
+    parser.add_argument(
+        '--tasks',
+        nargs='+',
+        metavar='TASK',
+        help='names of the tasks, in the order of the decoders (default: segmentation)',
+    )
+    parser.add_argument(
+        '--task-channels',
+        type=int,
+        nargs='+',
+        metavar='N',
+        help='number of classes of each task; 1 for depth',
+    )
+    parser.add_argument(
         '--partial',
         action='store_true',
         help='convert the matching arrays; skip arrays that only the checkpoint or only the '
@@ -96,7 +112,8 @@ def main(args: Namespace) -> int:
         endings = '.h5' if args.output else ' or '.join(checkpoints.WRITABLE_SUFFIXES)
         raise UserError(f'{target}: the name of the output file must end in {endings}')
     convert.check_convertible(args.network)
-    overrides = {} if args.num_classes is None else dict(num_classes=args.num_classes)
+    keys = ('num_classes', 'inputs', 'tasks', 'task_channels')
+    overrides = {key: value for key in keys if (value := getattr(args, key)) is not None}
     network = registry.create(args.network, **overrides)
     if not args.to_pytorch:
         network = input_statistics.apply(network, _statistics(args, network))
@@ -115,7 +132,7 @@ def convert_from_pytorch(args: Namespace, network: registry.Network) -> int:
     paths = [weights.find(name) for name in args.input]
     states = [_state_of(path) for path in paths]
     shapes = [matching.parameters(state) for state in states]
-    found = matching.match_arrays(shapes, matching.network_shapes(args.network, args.num_classes))
+    found = matching.match_arrays(shapes, matching.shapes_of(network))
     encoder = not found.is_complete and matching.is_encoder_of(args.network, found)
     if not (
         found.is_complete

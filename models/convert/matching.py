@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import nnabla as nn
 
+from common.tasks import PICTURE_CHANNELS
 from common.terminal.short_repr import short_text
 from layers.build import ShapeOnlyBuild
 from layers.workspace import Workspace
@@ -19,6 +20,7 @@ from models.complexity import nearest_size
 from models.convert import COUNTERS, reference_name
 from models.convert.tensors import MAX_TENSORS, Tensor
 from models.errors import ModelError
+from models.structure import SINGLE, Structure
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]  # name of an array -> its shape
 
@@ -202,27 +204,37 @@ def _by_table(name: str, table: Iterable[tuple[str, str | Callable[[re.Match[str
 def register(network: registry.Network) -> None:
     """Register a network's parameters in the current scope, without drawing initial values."""
     size = nearest_size(network.info, (1, 1))
-    network.family.graph(nn.Variable((1, 3, *size)), ShapeOnlyBuild(), **network.hyper)
+    image = nn.Variable((1, PICTURE_CHANNELS * network.info.inputs, *size))
+    network.family.graph(image, ShapeOnlyBuild(), **network.hyper)
 
 
 @cache
-def network_shapes(name: str, num_classes: int | None = None) -> dict[str, tuple[int, ...]]:
+def network_shapes(
+    name: str, num_classes: int | None = None, structure: Structure = SINGLE
+) -> dict[str, tuple[int, ...]]:
     """Return the PyTorch shapes of a network's parameters by the reference's names.
 
     Args:
         name: Name of the network.
         num_classes: Number of classes; None for the network's default.
+        structure: Its inputs and tasks; if it has channels, ``num_classes`` is not used.
 
     Raises:
-        ModelError: There is no such network, or it cannot have this number of classes.
+        ModelError: There is no such network, or it cannot have this number of classes, or these
+            inputs and tasks.
     """
-    network = registry.create(
-        name, **({} if num_classes is None else dict(num_classes=num_classes))
-    )
+    counted = num_classes is not None and not structure.channels
+    keywords = dict(num_classes=num_classes) if counted else {}
+    network = registry.create(name, **keywords, **structure.keywords())
     with Workspace({}).entered():
         register(network)
         own = {n: p.shape for n, p in nn.get_parameters(grad_only=False).items()}
     return {reference_name(n): s[1:2] if '/bn/' in n else s for n, s in own.items()}
+
+
+def shapes_of(network: registry.Network) -> dict[str, tuple[int, ...]]:
+    """Return the PyTorch shapes of a network's parameters by the reference's names."""
+    return network_shapes(network.name, network.info.num_classes, network.structure)
 
 
 def is_encoder_of(name: str, found: StateMatch) -> bool:

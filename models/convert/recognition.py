@@ -1,18 +1,24 @@
 """Explain why a checkpoint or a file of weights does not match the requested network."""
 
 import difflib
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from common.class_maps import MAX_CLASSES
 from common.terminal.name_list import first_names
 from models import registry
-from models.convert import reference_name
-from models.convert.matching import Shapes, StateMatch, is_encoder_of, match_arrays, network_shapes
+from models.convert.matching import (
+    Shapes,
+    StateMatch,
+    is_encoder_of,
+    match_arrays,
+    network_shapes,
+    shapes_of,
+)
 from models.errors import ModelError
 from models.family import Family
 from models.registry import Network
+from models.structure import SINGLE, Structure
 
 Files: TypeAlias = Sequence[Shapes]  # one mapping from names to shapes for each file
 
@@ -50,6 +56,8 @@ def is_partial_network(network: Network, files: Files, found: StateMatch) -> boo
     fitting = len(found.sources) >= MIN_MATCHED_SHARE * sum(map(len, files))
     if not fitting or found.duplicates or unsupported_reason(files):
         return False
+    if not network.structure.is_single:
+        return not found.wrong_shape
     return (
         not found.wrong_shape
         or other_class_count(network.name, files, found) is not None
@@ -70,14 +78,17 @@ def explain_mismatch(network: Network, files: Files, found: StateMatch) -> str:
     if found.duplicates:
         some = first_names(found.duplicates)
         return f'{len(found.duplicates)} arrays occur twice, in two files or two spellings: {some}'
+    if reason := _other_structure(network, files, found):
+        return reason
     name = network.name
-    classes = other_class_count(name, files, found)
+    single = network.structure.is_single
+    classes = other_class_count(name, files, found) if single else None
     if classes:
         return (
             f'it has {classes} classes, not {network.info.num_classes}; pass '
             f'{_options(name, classes)}, or --partial, which skips these heads'
         )
-    beyond = class_count_beyond_limit(network, files, found)
+    beyond = class_count_beyond_limit(network, files, found) if single else None
     if beyond:
         return (
             f'it has {beyond} classes, but num_classes must be at most {MAX_CLASSES}; --partial '
@@ -86,13 +97,15 @@ def explain_mismatch(network: Network, files: Files, found: StateMatch) -> str:
     best = recognise(files, name)
     if best and best[2].mismatch_count < found.mismatch_count:
         names, classes, other = best
+        structure = structure_of(files)
         how = f'differs in {other.mismatch_count} arrays from'
         if other.is_complete:
             how = 'fits'
         elif is_encoder_of(names[0], other):
             how = 'is the encoder of'
         alike = f' ({", ".join(names[1:4])} have the same shapes)' if names[1:] else ''
-        return f'it is not of {name}, and {how} {names[0]}: {_options(names[0], classes)}{alike}'
+        options = _options(names[0], classes, structure)
+        return f'it is not of {name}, and {how} {names[0]}: {options}{alike}'
     halves = {missing.partition('.')[0] for missing in found.missing}
     if halves in ({'encoder'}, {'decoder'}) and not found.wrong_shape and not found.extra:
         return f'it lacks the {halves.pop()}; pass the file of that as well, with another -i'
@@ -109,6 +122,51 @@ def unsupported_reason(files: Files) -> str | None:
             if any(f'.{key}'.endswith(f'.{end}') and shapes[key] == shape for key in shapes):
                 return reason
     return None
+
+
+def structure_of(files: Files) -> Structure:
+    """Return the inputs and tasks of a checkpoint; ``SINGLE`` if no family has several."""
+    shapes = {name: shape for each in files for name, shape in each.items()}
+    for original in registry.originals():
+        if original.structure and (found := original.structure(shapes)) != SINGLE:
+            return found
+    return SINGLE
+
+
+def structure_for(family: Family, structure: Structure) -> Structure:
+    """Return the structure for a family that can have it, else ``SINGLE``."""
+    able = family.original is not None and family.original.structure is not None
+    return structure if able else SINGLE
+
+
+def _other_structure(network: Network, files: Files, found: StateMatch) -> str | None:
+    """Return the reason that the network has other inputs or tasks than the files, if it is so.
+
+    Args:
+        network: The requested network.
+        files: Shapes of the arrays of each file.
+        found: The match of the files with the network.
+    """
+    name, theirs = network.name, structure_for(network.family, structure_of(files))
+    if theirs == network.structure or theirs.is_single and network.structure.is_single:
+        return None
+    other = match_arrays(files, network_shapes(name, None, theirs))
+    classes = other_class_count(name, files, other) if theirs.is_single else None
+    if classes:
+        other = match_arrays(files, network_shapes(name, classes))
+    if theirs.is_single and (other.is_complete or is_encoder_of(name, other)):
+        what = 'fits' if other.is_complete else 'is the encoder of'
+        return (
+            f'it {what} a network with {SINGLE.words()}, not {network.structure.words()}; convert '
+            f'it with {_options(name, classes)} alone, and let train.py -p start from that file: '
+            'it copies blocks into each stream and the decoder into each decoder'
+        )
+    if theirs.is_single or other.mismatch_count >= found.mismatch_count:
+        return None
+    return (
+        f'it has {theirs.words()}, not {network.structure.words()}; pass '
+        f'{_options(name, None, theirs)}, with your own names of the tasks'
+    )
 
 
 def other_class_count(name: str, files: Files, found: StateMatch) -> int | None:
@@ -140,7 +198,7 @@ def class_count_beyond_limit(network: Network, files: Files, found: StateMatch) 
         files: Shapes of the arrays of each file.
         found: The match of the files with the network, in which arrays have the wrong shape.
     """
-    own = network_shapes(network.name, network.info.num_classes)
+    own = shapes_of(network)
     counts = set()
     for parameter, (number, key) in found.wrong_shape.items():
         count, *rest = files[number][key] or (0,)
@@ -163,11 +221,12 @@ def recognise(files: Files, like: str) -> tuple[list[str], int | None, StateMatc
     """
     count = sum(map(len, files))
     spare = MAX_MISMATCHED_SHARE * count + MAX_CLASSIFIER_ARRAYS
+    structure = structure_of(files)
     matches = {}
     for family in registry.FAMILIES:
         if family.original is not None:
             for name in family.variants:
-                shapes = network_shapes(name)
+                shapes = network_shapes(name, None, structure_for(family, structure))
                 if count <= len(shapes) + spare:  # else too many arrays would not match
                     matches[name] = match_arrays(files, shapes)
     if not matches:
@@ -177,65 +236,13 @@ def recognise(files: Files, like: str) -> tuple[list[str], int | None, StateMatc
     names.sort(key=lambda name: -difflib.SequenceMatcher(None, name, like).ratio())
     found, classes = matches[names[0]], None
     if found.wrong_shape:
-        classes = other_class_count(names[0], files, found)
+        classes = other_class_count(names[0], files, found) if structure.is_single else None
         if classes:
             found = match_arrays(files, network_shapes(names[0], classes))
     limit = MAX_MISMATCHED_SHARE * count
     if found.mismatch_count > limit and not is_encoder_of(names[0], found):
         return None
     return names, classes, found
-
-
-def networks_with_parameters(weights: Shapes) -> tuple[list[str], int | None]:
-    """Find the networks with exactly these parameters.
-
-    Args:
-        weights: Shapes by NNabla's names.
-
-    Returns:
-        The names of the networks, and their number of classes if it is not the default.
-    """
-    try:
-        shapes = {reference_name(n): s[1:2] if '/bn/' in n else s for n, s in weights.items()}
-    except ModelError:
-        return [], None
-    alike = [name for name in _similar(shapes) if network_shapes(name).keys() == shapes.keys()]
-    names = [name for name in alike if network_shapes(name) == shapes]
-    if names:
-        return names, None
-    for name in alike:
-        found = match_arrays([shapes], network_shapes(name))
-        classes = other_class_count(name, [shapes], found)
-        if classes and network_shapes(name, classes) == shapes:
-            return [name], classes
-    return [], None
-
-
-def _similar(shapes: Shapes) -> list[str]:
-    """Return the networks of the families that have more than half of the outermost scopes.
-
-    The outermost scopes of ``shapes`` are searched for in the last network of each family.
-    """
-
-    def outermost(names: Iterable[str]) -> set[str]:
-        return {name.partition('.')[0] for name in names}
-
-    own = outermost(shapes)
-    return [
-        name
-        for family in registry.FAMILIES
-        if 2 * len(own & outermost(_shapes_of_last(family))) > len(own)
-        for name, hyper in family.variants.items()
-        if hyper  # d3net has no hyper-parameters of its own, so it is no single network
-    ]
-
-
-def _shapes_of_last(family: Family) -> Shapes:
-    """Return the shapes of a family's last network that needs no config, else {}."""
-    for name in reversed(list(family.variants)):
-        with suppress(ModelError):
-            return network_shapes(name)
-    return {}
 
 
 def describe_mismatches(found: StateMatch) -> str:
@@ -252,8 +259,9 @@ def describe_mismatches(found: StateMatch) -> str:
     return '; '.join(parts)
 
 
-def _options(name: str, classes: int | None) -> str:
-    return f'--network {name}' + (f' --num-classes {classes}' if classes else '')
+def _options(name: str, classes: int | None, structure: Structure = SINGLE) -> str:
+    parts = [f'--network {name}', f'--num-classes {classes}' if classes else '']
+    return ' '.join(filter(None, [*parts, structure.options()]))
 
 
 def channel_order_hint(name: str, files: Files) -> str | None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common import PROJECT
+from common.tasks import DEPTH, Task
 from common.terminal import tables
 from common.terminal.name_list import first_names
 from common.terminal.tables import Column
@@ -19,6 +20,7 @@ from models.convert.matching import StateMatch
 from models.errors import ModelError
 from models.family import NetworkInfo
 from models.registry import Network
+from models.structure import SINGLE
 
 PHOTO = 'resources/street.jpg'
 MIN_PHOTO_HEIGHT = 128  # pixels
@@ -88,32 +90,58 @@ def check_on_photo(network: Network) -> list[str]:
         network: The network whose parameters are registered.
 
     Returns:
-        Lines with the range of the logits and the predicted classes.
+        Lines with the range of the logits and the predicted classes, for each task.
 
     Raises:
         ModelError: The logits are not finite, or the photo cannot be read.
     """
     x = _photo(network.info)
-    logits = network(nn.Variable.from_numpy_array(x))[0]
-    logits.forward(clear_buffer=True)
-    values = logits.d[0]
+    outputs = network(nn.Variable.from_numpy_array(x))
+    nn.forward_all(outputs, clear_buffer=True)
     height, width = x.shape[2:]
+    where = f'{PHOTO}, {height}x{width} pixels'
+    lines: list[str] = []
+    for task, output in zip(network.info.tasks, outputs):
+        lines += _describe_output(network, task, output.d[0], where)
+    return lines
+
+
+def _describe_output(
+    network: Network, task: Task, values: NDArray[np.float32], where: str
+) -> list[str]:
+    """Return lines with the range of a task's output and its predicted classes.
+
+    Args:
+        network: The network.
+        task: The task.
+        values: Its output, (channels, h, w).
+        where: The photo and its size.
+
+    Raises:
+        ModelError: Values are not finite.
+    """
     if not np.isfinite(values).all():
         raise ModelError(
-            f'{PHOTO}, {height}x{width} pixels: the logits are not finite; these are not weights '
-            f'of {network.name}'
+            f'{where}: the logits are not finite; these are not weights of {network.name}'
         )
+    name = f'{task.name}, ' if network.structure != SINGLE else ''
+    what, unit = ('depth', ' m') if task.kind == DEPTH else ('logits', '')
+    lines = [
+        f'{where}: {name}{what} from {values.min():.4g} to {values.max():.4g}{unit}, mean '
+        f'{values.mean():.4g}, standard deviation {values.std():.4g}'
+    ]
+    if task.kind == DEPTH:
+        return lines
     shares = np.bincount(values.argmax(0).ravel(), minlength=len(values)) / values[0].size
     seen = ', '.join(f'{i} ({shares[i]:.0%})' for i in np.argsort(-shares) if shares[i] > 0)
-    return [
-        f'{PHOTO}, {height}x{width} pixels: logits from {values.min():.4g} to {values.max():.4g}, '
-        f'mean {values.mean():.4g}, standard deviation {values.std():.4g}',
-        f'predicted classes: {seen}',
-    ]
+    return [*lines, f'predicted classes: {seen}']
 
 
 def _photo(info: NetworkInfo) -> NDArray[np.float32]:
-    """Return the photo as input of a network: (1, 3, H, W) float32, normalised."""
+    """Return the photo as input of a network: (1, 3, H, W) float32, normalised.
+
+    With several inputs, it is every picture of the scene: (1, 3 * inputs, H, W).
+    """
     image = cv2.imread(str(PROJECT / PHOTO))
     if image is None:
         raise ModelError(f'{PROJECT / PHOTO}: cannot be read, but --check needs this photo')
@@ -124,4 +152,4 @@ def _photo(info: NetworkInfo) -> NDArray[np.float32]:
     image = image[..., ::-1] if info.channel_order == 'rgb' else image
     mean, std = np.asarray(info.mean, np.float32), np.asarray(info.std, np.float32)
     normalised: NDArray[np.float32] = (image - mean) / std
-    return normalised.transpose(2, 0, 1)[None]
+    return np.concatenate([normalised.transpose(2, 0, 1)[None]] * info.inputs, axis=1)

@@ -11,17 +11,18 @@ from models.weights import published
 from models.weights.h5 import (
     LoadReport,
     class_table,
-    initialise,
     input_statistics,
     load,
     read,
     save,
 )
+from models.weights.initial import blocks, initialise
 from models.weights.lookup import MIRROR_VARIABLE, find, find_for, stored
 
 __all__ = [
     'MIRROR_VARIABLE',
     'LoadReport',
+    'blocks',
     'class_table',
     'find',
     'find_for',

@@ -4,7 +4,7 @@ import errno
 import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,7 +24,7 @@ from layers.workspace import NNABLA_LOCK
 from models import class_table as classes_of
 from models import input_statistics as statistics_of
 from models.class_table import ClassTable
-from models.convert import recognition
+from models.convert import networks_of_weights
 from models.errors import ModelError, NonFiniteError
 from models.family import NetworkInfo
 from models.weights import foreign_files
@@ -36,17 +36,19 @@ BACKBONE_PREFIX = 'backbone/'  # missing in the names of D3Net's files of a back
 
 @dataclass(frozen=True)
 class LoadReport:
-    """The result of :func:`load`.
+    """The result of :func:`load` or of :func:`models.weights.initialise`.
 
     Attributes:
         loaded: Names of the loaded parameters.
         missing: Names that only the network has.
         extra: Names that only the file has.
+        copied: For loaded parameters that the file has under another name, that name.
     """
 
     loaded: list[str]
     missing: list[str]
     extra: list[str]
+    copied: Mapping[str, str] = field(default_factory=dict)
 
 
 def load(
@@ -110,40 +112,6 @@ def _load(arrays: dict[str, Array], strict: bool, label: str, allow_non_finite: 
     for name, array in fitting.items():
         own[name].d = array
     return report
-
-
-def initialise(source: str | os.PathLike[str], num_classes: int) -> LoadReport:
-    """Initialise a training with the weights of a backbone or of a whole network.
-
-    This function loads like :func:`load` without ``strict``, except for layers with one output map
-    per class: they keep their initial values if the file has them for another number of classes.
-    The report lists them under ``missing``.
-
-    Args:
-        source: An NNabla ``.h5`` file.
-        num_classes: Number of classes of the registered network.
-
-    Returns:
-        The names that were loaded, missing and extra.
-
-    Raises:
-        ModelError: Another shape differs, no name matches, or the file cannot be read.
-    """
-    arrays = read(source)
-    with NNABLA_LOCK:
-        own = nn.get_parameters(grad_only=False)
-
-    def is_of_other_classes(name: str) -> bool:
-        shape = own[name].shape
-        return arrays[name].shape[1:] == shape[1:] and len(arrays[name]) != shape[0] == num_classes
-
-    try:
-        return load(
-            {n: a for n, a in arrays.items() if n not in own or not is_of_other_classes(n)},
-            strict=False,
-        )
-    except ModelError as error:
-        raise ModelError(str(error).replace('the given arrays', str(source), 1)) from error
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Array]:
@@ -311,9 +279,9 @@ def _explain_mismatch(
             'it holds the backbone alone, for the initialisation of a training; '
             f'--partial loads it and keeps the other {len(report.missing)} parameters unchanged'
         )
-    names, classes = recognition.networks_with_parameters({n: a.shape for n, a in arrays.items()})
+    in_file = {n: a.shape for n, a in arrays.items()}
+    names, number = networks_of_weights.networks_with_parameters(in_file)
     if names:
-        number = f' with {classes} classes' if classes else ''
         one = ' or '.join(names[:3])
         return f'it is of {one}{number} (does the config belong to these weights?)'
     if not report.loaded:

@@ -1,6 +1,6 @@
 """Type stubs for the part of NNabla's interface that the project uses."""
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -14,6 +14,7 @@ __version__: str
 
 def clear_parameters() -> None: ...
 def context_scope(ctx: Context) -> AbstractContextManager[None]: ...
+def forward_all(variables: Iterable[Variable], clear_buffer: bool = False) -> None: ...
 def get_current_context() -> Context: ...
 def get_parameters(
     params: Mapping[str, Any] | None = None, path: str = '', grad_only: bool = True
