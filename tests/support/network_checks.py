@@ -45,28 +45,29 @@ def check_build_options(name, outputs, **hyper):
     Args:
         name: Name of the network.
         outputs: Number of heads, including the auxiliary ones.
-        **hyper: Hyper-parameters, apart from num_classes, which is 5.
+        **hyper: Hyper-parameters, apart from num_classes, which is 5 unless there are ``tasks``.
     """
-    network = models.create(name, num_classes=5, **hyper)
-    size = network.info.smallest_size
+    network = models.create(name, **{} if 'tasks' in hyper else {'num_classes': 5}, **hyper)
+    size, channels = network.info.smallest_size, 3 * network.info.inputs
+    of_tasks = [task.channels for task in network.info.tasks]
     with stand_ins.zero_parameters():
-        evaluation = network(nn.Variable((1, 3, size, size)))
-    assert [logits.shape[1] for logits in evaluation] == [5]
+        evaluation = network(nn.Variable((1, channels, size, size)))
+    assert [logits.shape[1] for logits in evaluation] == of_tasks
     expected = _registered_shapes()
     for options in BUILD_OPTIONS:
         nn.clear_parameters()
         with stand_ins.zero_parameters():
-            logits = network(nn.Variable((2, 3, size, size)), **options)
+            logits = network(nn.Variable((2, channels, size, size)), **options)
         with_auxiliary = options.get('aux') or options.get('train')
-        count = outputs if with_auxiliary else 1
-        assert [y.shape[:2] for y in logits] == [(2, 5)] * count, options
+        expected_channels = of_tasks + [5] * ((outputs - len(of_tasks)) if with_auxiliary else 0)
+        assert [y.shape[:2] for y in logits] == [(2, count) for count in expected_channels], options
         assert _registered_shapes() == expected, options
 
 
 def check_gpu_graphs(name, height, width, **hyper):
     """Check that the graphs for GPUs, in both layouts, compute the same as the CPU's graph."""
     network = models.create(name, **hyper)
-    x = _seeded_images(1, height, width)
+    x = _seeded_images(1, height, width, network.info.inputs)
     with stand_ins.zero_parameters():
         plain = network(x, aux=True)
     fused = network(x, aux=True, cuda=True)
@@ -118,7 +119,7 @@ def random_parameters(network):
     nn.clear_parameters()
     size = network.info.smallest_size
     with stand_ins.zero_parameters():
-        network(nn.Variable((1, 3, size, size)))
+        network(nn.Variable((1, 3 * network.info.inputs, size, size)))
     stand_ins.randomize_parameters()
     return _registered_values()
 
@@ -137,7 +138,7 @@ def training_step(network, initial, recompute='none', dropout=False):
     """
     nn.clear_parameters()
     size = network.info.smallest_size
-    x = _seeded_images(3, size, size)
+    x = _seeded_images(3, size, size, network.info.inputs)
     with stand_ins.zero_parameters():
         outputs = network(x, train=True, dropout=dropout, recompute=recompute)
     for name, parameter in nn.get_parameters(grad_only=False).items():
@@ -172,6 +173,6 @@ def _registered_values():
     return {n: p.d.copy() for n, p in nn.get_parameters(grad_only=False).items()}
 
 
-def _seeded_images(count, height, width):
-    values = np.random.RandomState(3).randn(count, 3, height, width)
+def _seeded_images(count, height, width, inputs=1):
+    values = np.random.RandomState(3).randn(count, 3 * inputs, height, width)
     return nn.Variable.from_numpy_array(values.astype(np.float32))
