@@ -30,7 +30,7 @@ import nnabla as nn
 from common.class_maps import MAX_CLASSES, check_num_classes
 from common.sections import Section, config_key
 from common.tasks import CLASSES, SEGMENTATION, Task, class_count
-from models.structure import Structure
+from models.structure import SINGLE, Structure
 
 Statistics = Mapping[str, Any]  # mean, std and channel_order of a network's input
 Hyper = Mapping[str, Any]  # hyper-parameters by name
@@ -124,6 +124,13 @@ class NetworkInfo:
             object.__setattr__(self, 'tasks', (alone,))
         if self.num_classes != class_count(self.tasks):
             raise ValueError(f'num_classes is {self.num_classes}, not that of {self.tasks}')
+
+    @property
+    def structure(self) -> Structure:
+        """Inputs and channels of the tasks; ``SINGLE`` for segmentation of one picture."""
+        if self.inputs == 1 and [task.name for task in self.tasks] == [SEGMENTATION]:
+            return SINGLE
+        return Structure(self.inputs, tuple(task.channels for task in self.tasks))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from layers import recompute
 from layers.workspace import NNABLA_LOCK
 from models.errors import HyperParameterError, ModelError
 from models.family import IMAGENET, Family, Hyper, NetworkInfo, NetworkKeys, Original, Statistics
-from models.structure import Structure, check_takes_tasks, task_values
+from models.structure import check_takes_tasks, task_values
 
 _families: dict[str, Family] = {}
 _statistics: dict[str, Statistics] = {'imagenet': IMAGENET}
@@ -43,12 +43,6 @@ class Network:
     family: Family
     hyper: Hyper
     info: NetworkInfo
-
-    @property
-    def structure(self) -> Structure:
-        """Inputs and channels of the tasks."""
-        channels = tuple(task.channels for task in self.info.tasks)
-        return Structure(self.info.inputs, channels if 'tasks' in self.hyper else ())
 
     def __call__(
         self, x: nn.Variable, *, aux: bool = False, train: bool = False, **options: Any

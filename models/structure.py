@@ -16,7 +16,7 @@ class Structure:
 
     Attributes:
         inputs: Number of input pictures.
-        channels: Channels of each task; () for a network without the key ``tasks``.
+        channels: Channels of each task; () for segmentation alone, with any number of classes.
     """
 
     inputs: int = 1

@@ -83,7 +83,9 @@ def load(
     path, classes = None, None
     if not random:
         url = weights.weights_url
-        path = models.weights.find_for(keys.network, described.num_classes, source, url)
+        path = models.weights.find_for(
+            keys.network, described.num_classes, source, url, described.structure
+        )
         classes = models.weights.class_table(path)
         config = with_classes(_with_statistics(config, keys, path), classes, path)
     info = class_info(config, data_dir)

@@ -113,7 +113,9 @@ def _with_input_statistics(
         given = {key: value for key, value in known.items() if value is not None}
         return config.completed(given, 'the state of the run')
     info = models.describe(config)
-    path = models.weights.find_for(keys.network, info.num_classes, keys.pretrained, weights_url)
+    path = models.weights.find_for(
+        keys.network, info.num_classes, keys.pretrained, weights_url, info.structure
+    )
     said = models.weights.input_statistics(path)
     chosen = input_statistics.resolve(info, said, keys, path)
     return config.completed(chosen or {}, str(path))

@@ -45,6 +45,7 @@ from engine.training.validation import Validation
 from models import Network
 from models.class_table import ClassTable
 from models.family import NetworkKeys
+from models.structure import SINGLE
 from models.weights import LoadReport
 
 MAX_LOADER_WORKERS = 4  # per training process, unless --workers sets another number
@@ -297,13 +298,20 @@ def _initialise(plan: TrainingPlan, network: Network) -> tuple[Path, LoadReport]
     if pretrained is None:
         return None
     path = models.weights.find(pretrained, plan.settings.weights_url)
-    return path, models.weights.initialise(path, network.info.num_classes)
+    return path, models.weights.initialise(path, network.info.num_classes, network)
 
 
 def _log_initial_weights(path: Path, report: LoadReport, network: Network) -> None:
     """Log the pretrained parameters, and those that are missing or unused."""
     LOG.info('%s: %d pretrained parameters', path, len(report.loaded))
-    if report.missing:
+    if network.info.structure != SINGLE:
+        LOG.info(
+            '%d of them are copies of blocks for other streams or decoders', len(report.copied)
+        )
+        if report.missing:
+            blocks = ', '.join(models.weights.blocks(report.missing))
+            LOG.info('%d parameters keep their initial values: %s', len(report.missing), blocks)
+    elif report.missing:
         LOG.info(
             '%d parameters keep their initial values, among them %s',
             len(report.missing),

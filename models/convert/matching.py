@@ -226,15 +226,15 @@ def network_shapes(
     counted = num_classes is not None and not structure.channels
     keywords = dict(num_classes=num_classes) if counted else {}
     network = registry.create(name, **keywords, **structure.keywords())
-    with Workspace({}).entered():
-        register(network)
-        own = {n: p.shape for n, p in nn.get_parameters(grad_only=False).items()}
-    return {reference_name(n): s[1:2] if '/bn/' in n else s for n, s in own.items()}
+    return shapes_of(network)
 
 
 def shapes_of(network: registry.Network) -> dict[str, tuple[int, ...]]:
     """Return the PyTorch shapes of a network's parameters by the reference's names."""
-    return network_shapes(network.name, network.info.num_classes, network.structure)
+    with Workspace({}).entered():
+        register(network)
+        own = {n: p.shape for n, p in nn.get_parameters(grad_only=False).items()}
+    return {reference_name(n): s[1:2] if '/bn/' in n else s for n, s in own.items()}
 
 
 def is_encoder_of(name: str, found: StateMatch) -> bool:

@@ -56,7 +56,7 @@ def is_partial_network(network: Network, files: Files, found: StateMatch) -> boo
     fitting = len(found.sources) >= MIN_MATCHED_SHARE * sum(map(len, files))
     if not fitting or found.duplicates or unsupported_reason(files):
         return False
-    if not network.structure.is_single:
+    if not network.info.structure.is_single:
         return not found.wrong_shape
     return (
         not found.wrong_shape
@@ -81,7 +81,7 @@ def explain_mismatch(network: Network, files: Files, found: StateMatch) -> str:
     if reason := _other_structure(network, files, found):
         return reason
     name = network.name
-    single = network.structure.is_single
+    single = network.info.structure.is_single
     classes = other_class_count(name, files, found) if single else None
     if classes:
         return (
@@ -148,7 +148,7 @@ def _other_structure(network: Network, files: Files, found: StateMatch) -> str |
         found: The match of the files with the network.
     """
     name, theirs = network.name, structure_for(network.family, structure_of(files))
-    if theirs == network.structure or theirs.is_single and network.structure.is_single:
+    if theirs == network.info.structure or theirs.is_single and network.info.structure.is_single:
         return None
     other = match_arrays(files, network_shapes(name, None, theirs))
     classes = other_class_count(name, files, other) if theirs.is_single else None
@@ -156,15 +156,16 @@ def _other_structure(network: Network, files: Files, found: StateMatch) -> str |
         other = match_arrays(files, network_shapes(name, classes))
     if theirs.is_single and (other.is_complete or is_encoder_of(name, other)):
         what = 'fits' if other.is_complete else 'is the encoder of'
+        own = network.info.structure.words()
         return (
-            f'it {what} a network with {SINGLE.words()}, not {network.structure.words()}; convert '
+            f'it {what} a network with {SINGLE.words()}, not {own}; convert '
             f'it with {_options(name, classes)} alone, and let train.py -p start from that file: '
             'it copies blocks into each stream and the decoder into each decoder'
         )
     if theirs.is_single or other.mismatch_count >= found.mismatch_count:
         return None
     return (
-        f'it has {theirs.words()}, not {network.structure.words()}; pass '
+        f'it has {theirs.words()}, not {network.info.structure.words()}; pass '
         f'{_options(name, None, theirs)}, with your own names of the tasks'
     )
 

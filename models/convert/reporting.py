@@ -124,7 +124,7 @@ def _describe_output(
         raise ModelError(
             f'{where}: the logits are not finite; these are not weights of {network.name}'
         )
-    name = f'{task.name}, ' if network.structure != SINGLE else ''
+    name = f'{task.name}, ' if network.info.structure != SINGLE else ''
     what, unit = ('depth', ' m') if task.kind == DEPTH else ('logits', '')
     lines = [
         f'{where}: {name}{what} from {values.min():.4g} to {values.max():.4g}{unit}, mean '

@@ -11,6 +11,7 @@ from common.reading import json_text
 from common.terminal.library_output import hidden_c_output
 from models import registry
 from models.convert import checkpoints
+from models.structure import SINGLE, Structure
 from models.weights.published import conversion_command, entry_of
 
 EXPORTED = {  # suffixes of compiled graphs
@@ -33,13 +34,19 @@ MAX_METADATA_BYTES = 1 << 24  # of the JSON file of an export
 MAX_NAME_LENGTH = 4096  # of a file of weights
 
 
-def explain(path: Path, network: str | None = None, num_classes: int | None = None) -> str | None:
+def explain(
+    path: Path,
+    network: str | None = None,
+    num_classes: int | None = None,
+    structure: Structure = SINGLE,
+) -> str | None:
     """Return why an existing file holds no NNabla weights, with the remedy; None if it may.
 
     Args:
         path: The file.
         network: Name of the network that the weights are for; None if it is unknown.
         num_classes: Its number of classes.
+        structure: Its inputs and tasks.
 
     Raises:
         OSError: The file cannot be read.
@@ -73,7 +80,7 @@ def explain(path: Path, network: str | None = None, num_classes: int | None = No
             f'{path} is a checkpoint of PyTorch, and {network} has none; choose the config of its '
             f'network with -cfg, and convert it: {conversion_command(path)}'
         )
-    command = conversion_command(path, network, num_classes)
+    command = conversion_command(path, network, num_classes, structure)
     return f'{path} is a checkpoint of PyTorch; convert it first: {command}'
 
 

@@ -53,7 +53,7 @@ def initialise(
         return arrays[name].shape[1:] == shape[1:] and len(arrays[name]) != shape[0] == num_classes
 
     copied: dict[str, str] = {}
-    if network is not None and network.structure != SINGLE:
+    if network is not None and network.info.structure != SINGLE:
         chosen, copied = _with_copies(arrays, own, network, str(source))
     else:
         chosen = {n: a for n, a in arrays.items() if n not in own or not is_of_other_classes(n)}

@@ -15,6 +15,7 @@ from common.writing import cache_entries
 from models.convert import checkpoints
 from models.errors import ModelError
 from models.family import Published
+from models.structure import SINGLE, Structure
 from models.weights import foreign_files
 from models.weights.h5 import kind_of, not_hdf5
 from models.weights.published import BUNDLED_CONFIG_HINT, alternatives_to, entry_of
@@ -34,9 +35,20 @@ def _as_model_errors() -> Iterator[None]:
 
 
 def find_for(
-    network: str, num_classes: int, name: str | os.PathLike[str], mirror: str | None = None
+    network: str,
+    num_classes: int,
+    name: str | os.PathLike[str],
+    mirror: str | None = None,
+    structure: Structure = SINGLE,
 ) -> Path:
     """Return the path of the weights of a network; :func:`find` describes the other arguments.
+
+    Args:
+        network: Name of the network.
+        num_classes: Its number of classes.
+        name: See :func:`find`.
+        mirror: See :func:`find`.
+        structure: Its inputs and tasks.
 
     Raises:
         ModelError: As :func:`find`, or the file holds no NNabla weights; the message says how to
@@ -44,7 +56,7 @@ def find_for(
     """
     path = find(name, mirror)
     try:
-        foreign = foreign_files.explain(path, network, num_classes)
+        foreign = foreign_files.explain(path, network, num_classes, structure)
     except OSError as error:
         raise ModelError(f'{path}: cannot be read ({error.strerror or error})') from error
     if foreign:

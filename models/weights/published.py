@@ -11,6 +11,7 @@ from pathlib import Path
 from common.patterns import matches
 from models import registry
 from models.family import NetworkInfo, Published
+from models.structure import SINGLE, Structure
 
 BUNDLED_CONFIG_HINT = '-cfg configs/D3Net_T_camvid.yaml needs no download'
 CHECKPOINT_SUFFIXES = ('.pth', '.pyth', '.pt')  # suffixes of PyTorch's files
@@ -88,8 +89,10 @@ def advice_for(network: str, info: NetworkInfo) -> str:
     for published in whole_networks(network, info):
         if not published.obstacle:
             return _how_to_get(published, network)
+    classes = f'{info.num_classes} classes'
+    what = classes if info.structure == SINGLE else 'these inputs and tasks'
     return (
-        f'none are published for {network} with {info.num_classes} classes (python -m models '
+        f'none are published for {network} with {what} (python -m models '
         f'--weights {network} lists others); {trained}'
     )
 
@@ -102,8 +105,10 @@ def whole_networks(network: str, info: NetworkInfo) -> list[Published]:
         info: Its facts. Files for its input statistics come first.
 
     Returns:
-        The files, also those that this project cannot load.
+        The files, also those that this project cannot load. None has several inputs or tasks.
     """
+    if info.structure != SINGLE:
+        return []
     own = [entry for entry in _files_of(network) if _classes_of(entry) == info.num_classes]
     return sorted(own, key=lambda entry: not _is_for_input_of(info, entry))
 
@@ -164,7 +169,10 @@ def alternatives_to(path: Path) -> str:
 
 
 def conversion_command(
-    path: Path, network: str | None = None, num_classes: int | None = None
+    path: Path,
+    network: str | None = None,
+    num_classes: int | None = None,
+    structure: Structure = SINGLE,
 ) -> str:
     """Return the command that converts a PyTorch checkpoint.
 
@@ -176,14 +184,17 @@ def conversion_command(
         network: Name of the network that the weights are for; None leaves a placeholder, ``NAME``,
             unless the file is a published one.
         num_classes: Number of classes of that network; None for the default.
+        structure: Inputs and tasks of that network. Published files have one of each.
     """
     published = entry_of(path)
     if published is None:
         inputs, target = [path], path.with_suffix('.h5')
-        classes = None if network is None else other_class_count(network, num_classes)
+        plain = network if structure == SINGLE else None
+        classes = None if plain is None else other_class_count(plain, num_classes)
         network = network or 'NAME'
+        of_tasks = shlex.split(structure.options())
     else:
-        networks, classes = networks_of(published), published.num_classes
+        networks, classes, of_tasks = networks_of(published), published.num_classes, []
         if network is None or network not in networks:
             network = networks[0]
         inputs = [path.with_name(half) for half in published.halves] or [path]
@@ -191,6 +202,7 @@ def conversion_command(
         target = whole if published.halves else path.with_suffix('.h5')
     options = ['--network', network]
     options += [] if classes is None else ['--num-classes', str(classes)]
+    options += of_tasks
     for file in inputs:
         options += ['-i', str(file)]
     return f'python -m models.convert {shlex.join([*options, "-o", str(target)])}'

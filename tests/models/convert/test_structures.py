@@ -103,5 +103,5 @@ def test_names_that_channels_suggest_are_distinct_and_of_their_kinds():
         ('second_depth', 'depth'),
         ('segmentation', 'classes'),
     ]
-    assert network.structure == Structure(1, (1, 2, 1, 5))
-    assert models.create(UNET).structure == SINGLE
+    assert network.info.structure == Structure(1, (1, 2, 1, 5))
+    assert models.create(UNET).info.structure == SINGLE
