@@ -1,5 +1,7 @@
 """Layers of networks with several inputs and several tasks."""
 
+from itertools import accumulate
+
 import nnabla as nn
 import nnabla.functions as F
 
@@ -38,6 +40,27 @@ def tap(x: nn.Variable, task: str, build: L.Build) -> nn.Variable:
     own.persistent = True  # else passes that clear buffers reuse the memory of its gradient
     build.task_taps[task] = own
     return own
+
+
+def join(outputs: list[nn.Variable], build: L.Build) -> list[nn.Variable]:
+    """Let the gradients of all tasks pass one function, if batch norms are synchronized.
+
+    Decoders of one kind have the same depth, so that a backward pass goes through them in the order
+    in which it meets them. This order would depend on the losses, whose graphs depend on the size
+    of a process's images. But all processes must reach the batch norms in the same order.
+
+    Args:
+        outputs: Outputs of the decoders, (N, C, H, W) of one size.
+        build: Settings of the build.
+
+    Returns:
+        The same outputs, copied if batch norms are synchronized and there are several.
+    """
+    if len(outputs) == 1 or not build.synchronizes:
+        return outputs
+    ends = list(accumulate(L.channels_of(output, build) for output in outputs))
+    joined = L.concatenate(*outputs, build=build)
+    return [L.slice_channels(joined, start, stop, build) for start, stop in zip([0, *ends], ends)]
 
 
 def clamp(x: nn.Variable, limits: tuple[float, float] | None) -> nn.Variable:

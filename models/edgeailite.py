@@ -175,7 +175,7 @@ def edgeailite(x: nn.Variable, build: L.Build, **hyper: Any) -> list[nn.Variable
         own = [*finer, task_layers.tap(last, task.name, build)]
         with L.scope('decoders'), L.scope(str(i)):
             outputs.append(decode(own, build, _decoder_options(hyper, task)))
-    return outputs
+    return task_layers.join(outputs, build)
 
 
 def tasks_of(hyper: Hyper) -> tuple[Task, ...]:

@@ -306,7 +306,8 @@ def _log_initial_weights(path: Path, report: LoadReport, network: Network) -> No
     LOG.info('%s: %d pretrained parameters', path, len(report.loaded))
     if network.info.structure != SINGLE:
         LOG.info(
-            '%d of them are copies of blocks for other streams or decoders', len(report.copied)
+            '%d of them have other names in the file: its blocks go into each stream and decoder',
+            len(report.copied),
         )
         if report.missing:
             blocks = ', '.join(models.weights.blocks(report.missing))

@@ -41,6 +41,25 @@ def test_taps_hold_the_gradient_of_each_task_alone():
         assert x.g == pytest.approx(8 / x.size * (1 - np.tanh(x.d) ** 2), rel=1e-4)
 
 
+@pytest.mark.parametrize('size', [1, 2])
+def test_outputs_are_joined_only_if_batch_norms_are_synchronized(size):
+    """No bit of values and gradients changes."""
+    build = L.Build(train=True, communicator=type('Some', (), {'size': size, 'nnabla': None})())
+    outputs = [variable(2, channels, 3, 4, need_grad=True) for channels in (1, 5, 2)]
+    joined = tasks.join(outputs, build)
+    assert (joined is outputs) == (size == 1)
+    assert tasks.join(outputs[:1], build) == outputs[:1]
+    for output in outputs:
+        output.grad.zero()
+    if size == 2:
+        nn.forward_all(joined)
+        assert all(np.array_equal(one.d, two.d) for one, two in zip(joined, outputs))
+        loss = sum(scale * F.sum(output) for scale, output in zip((1, 2, 3), joined))
+        loss.forward()
+        loss.backward()
+        assert [np.unique(output.g).tolist() for output in outputs] == [[1], [2], [3]]
+
+
 def test_without_taps_the_graph_is_unchanged():
     x = variable(1, 2, 3, 3)
     assert tasks.tap(x, 'a', L.Build()) is x

@@ -29,15 +29,16 @@ class TwoProcesses:
     size, nnabla = 2, None
 
 
-def check_order(name):
+def check_order(name, **changes):
     """Check that a network's order of batch norms is the same for all image sizes."""
-    network, orders = models.create(name), set()
+    network, orders = models.create(name, **changes), set()
     unit = max(network.info.smallest_size, network.info.size_divisor)
     unit = -(-unit // network.info.size_divisor) * network.info.size_divisor
     for size in SIZES:
-        image = nn.Variable((2, 3, *(unit * n for n in size)))
+        image = nn.Variable((2, 3 * network.info.inputs, *(unit * n for n in size)))
         with stand_ins.zero_parameters():
-            outputs = network(image, train=True, communicator=TwoProcesses())
+            options = {'task_taps': {}} if changes else {}
+            outputs = network(image, train=True, communicator=TwoProcesses(), **options)
         loss = sum((L.mean_all(y) for y in outputs[1:]), L.mean_all(outputs[0]))
         orders.add(communicators.sync_batch_norm_order(loss))
     (order,) = orders
@@ -49,6 +50,13 @@ def check_order(name):
 @pytest.mark.parametrize('name', ONE_OF_EACH_FAMILY)
 def test_the_order_of_batch_norms_does_not_depend_on_the_size_of_images(name):
     check_order(name)
+
+
+@pytest.mark.parametrize('decoder', ['deeplabv3plus', 'unet_aspp', 'fpn128'])
+def test_the_order_of_batch_norms_with_two_inputs_and_three_tasks(decoder):
+    tasks = ['depth', 'segmentation', 'motion']
+    changes = dict(inputs=2, tasks=tasks, task_channels=[1, 5, 2], decoder_chan=32, aspp_chan=32)
+    check_order(f'{decoder}_mobilenetv2_tv_edgeailite', **changes)
 
 
 @pytest.mark.whole_registry
