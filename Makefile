@@ -72,7 +72,7 @@ fuzz: environment
 
 docs:
 	@$(call bootstrap,requirements.txt requirements-docs.txt)
-	@$(RUN) -m mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=true $(RUN) -m mkdocs build --strict
 
 hooks: environment-dev
 	@$(RUN) -m pre_commit install --hook-type pre-commit --hook-type pre-push

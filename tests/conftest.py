@@ -45,6 +45,24 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: item.get_closest_marker('long') is None)
 
 
+def pytest_terminal_summary(terminalreporter, config):
+    """Tell how much of the documents was run; with -v, of each page, and what was not, and why."""
+    from docs import summary
+
+    found = [
+        value
+        for outcome in ('passed', 'failed')
+        for report in terminalreporter.getreports(outcome)
+        for name, value in report.user_properties
+        if name == summary.PROPERTY
+    ]
+    if found:
+        paths = sorted(Path(path) for path, _ in found)
+        times = [tuple(each) for _, own in found for each in own]
+        terminalreporter.section('documents')
+        terminalreporter.line(summary.text(paths, times, config.get_verbosity() >= 0))
+
+
 def _runs_core_only(config) -> bool:
     return config.getoption('markexpr') == core_tests.MARK_EXPRESSION
 

@@ -1,5 +1,6 @@
-"""The documents are true: every command and snippet that they show is run, or says why it is not.
+"""Test the documents: every command and snippet that they show is run, or says why it is not.
 
-``blocks`` reads a page, ``commands`` its sh blocks, ``page_run`` runs them; ``stage``, ``shortened`` and
-``elsewhere`` are tables that the owners of pages complete.
+``blocks`` reads a page, ``commands`` the blocks of a shell, ``page_run`` runs all of it. The owners
+of pages complete three tables: ``stage`` (data), ``shortened`` (long commands) and ``elsewhere``
+(commands that another test runs).
 """

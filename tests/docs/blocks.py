@@ -7,6 +7,8 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from docs import style
+
 LANGUAGES = ('sh', 'python', 'yaml', 'text', 'json')
 # A paragraph that ends so names the file that the block below it is.
 FILE = re.compile(r'`([\w./-]+\.(?:py|ya?ml|txt|lst|json|xml|sh|sbatch|conf|cfg|toml|md))`:$')
@@ -22,8 +24,14 @@ class PageError(Exception):
 class Block:
     """A block of code.
 
-    ``line`` is that of the fence, from 1. ``file`` is the path that the paragraph above names. ``shown`` is the
-    ``text`` block directly below, the output. ``reason`` says why the whole block is not run.
+    Attributes:
+        line: Line of the fence, from 1.
+        language: Its language.
+        code: Its text.
+        file: Path of the file that it is, as the paragraph above says; None if it is none.
+        shown: The block of text directly below: what the commands print.
+        shown_line: Line of that block.
+        reason: Why the whole block is not run.
     """
 
     line: int
@@ -53,17 +61,22 @@ def read(path: Path) -> Page:
     return parse(path.read_text(encoding='utf-8'), path.name)
 
 
+def tokens_of(text: str) -> list[Token]:
+    """Return the tokens of a page, as GitHub reads it."""
+    return MarkdownIt('commonmark').enable('table').parse(text)
+
+
 def parse(text: str, name: str) -> Page:
     """Read the text of a page."""
-    page = Page(name, [], [])
-    tokens = MarkdownIt('commonmark').enable('table').parse(text)
+    tokens = tokens_of(text)
+    found = (f'{name}, line {line}: {what}' for line, what in style.faults(tokens, text))
+    page = Page(name, [], list(found))
     for index, token in enumerate(tokens):
-        if token.type not in ('code_block', 'fence'):
-            continue
-        try:
-            _add(page, token, tokens[max(0, index - 3) : index])
-        except PageError as error:
-            page.faults.append(str(error))
+        if token.type in ('code_block', 'fence'):
+            try:
+                _add(page, token, tokens[max(0, index - 3) : index])
+            except PageError as error:
+                page.faults.append(str(error))
     return page
 
 
@@ -78,7 +91,7 @@ def _add(page: Page, token: Token, before: list[Token]):
     if language not in LANGUAGES:
         raise PageError(f'{where}: the language {language!r} is none of {", ".join(LANGUAGES)}')
     above = page.blocks[-1] if before and before[-1].type == 'fence' and page.blocks else None
-    if language == 'text' and above and above.takes_output():
+    if language in ('text', 'json') and above and above.takes_output():
         above.shown, above.shown_line = token.content, line
         return
     file = None
@@ -86,13 +99,9 @@ def _add(page: Page, token: Token, before: list[Token]):
         named = FILE.search(before[-2].content)
         file = named and named[1]
     page.blocks.append(Block(line, language, token.content, file))
-    page.blocks[-1].reason = _reason(token.content, where)
-
-
-def _reason(code: str, where: str) -> str | None:
-    """Return the reason of a mark in the first line of a block."""
-    first = code.partition('\n')[0].strip()
-    return reason_in(first, where) if first.startswith('#') else None
+    first = token.content.partition('\n')[0]
+    if not file and (MARK.fullmatch(first) or language != 'sh'):  # split() reads those of sh
+        page.blocks[-1].reason = reason_in(first, where)
 
 
 def reason_in(comment: str, where: str) -> str | None:
@@ -101,11 +110,10 @@ def reason_in(comment: str, where: str) -> str | None:
     Raises:
         PageError: The comment is nearly a mark: without a reason, or in other words.
     """
-    mark = MARK.fullmatch(comment.strip())
+    comment = comment.strip()
+    mark = MARK.fullmatch(comment)
     if mark:
         return mark[1]
-    if NEARLY_A_MARK.match(comment.strip()):
-        raise PageError(
-            f'{where}: write the mark as "# not run here: REASON", not {comment.strip()!r}'
-        )
+    if NEARLY_A_MARK.match(comment):
+        raise PageError(f'{where}: write the mark as "# not run here: REASON", not {comment!r}')
     return None

@@ -1,4 +1,4 @@
-"""Split an sh block into its commands, and tell plain ones from those that need a shell."""
+"""Split a block of sh into its commands, and tell plain ones from those that need a shell."""
 
 import re
 import shlex
@@ -6,12 +6,18 @@ from dataclasses import dataclass
 
 from docs import blocks
 
-SHELL = set('|&;<>()$`*?[]{}~!\n')
+SHELL = set('|&;<>()$`*?[]{}~!\\\n')
 
 
 @dataclass
 class Command:
-    """A command of an sh block: its line in the page, its text without comments, why it is not run."""
+    """A command of a block.
+
+    Attributes:
+        line: Its line in the page, from 1.
+        text: Its text in one line, without comments.
+        reason: Why it is not run; None if it is.
+    """
 
     line: int
     text: str
@@ -22,10 +28,10 @@ def split(block: blocks.Block, page: str) -> list[Command]:
     """Return the commands of a block, each on a line or continued by backslashes.
 
     Raises:
-        PageError: A mark lacks its reason.
+        PageError: A mark lacks its reason, or a quote its end.
     """
     found: list[Command] = []
-    pending = None
+    pending = None  # reason on a line above the command
     lines = block.code.split('\n')
     index = 0
     while index < len(lines):
@@ -56,7 +62,7 @@ def _without_comment(text: str, where: str) -> tuple[str, str]:
         elif letter == '#' and (not position or text[position - 1].isspace()):
             return text[:position].strip(), text[position:].strip()
     if quote:
-        raise blocks.PageError(f'{where}: the quote {quote} is not closed')
+        raise blocks.PageError(f'{where}: the quote {quote} has no end in this line')
     return text.strip(), ''
 
 
@@ -66,7 +72,7 @@ def python_arguments(text: str) -> list[str] | None:
     if set(re.sub(r'"[^"$`\\]*"', '', outside)) & SHELL:
         return None
     words = shlex.split(text)
-    if words[0] != 'python' or len(words) < 2 or words[1] in ('-', '-c', '-V', '--version'):
+    if len(words) < 2 or words[0] not in ('python', '.venv/bin/python'):
         return None
     if words[1] == '-m':
         return words[1:] if len(words) > 2 else None

@@ -4,9 +4,10 @@ import re
 
 # Regular expression of the whole command, and the test file, or the target of make that CI runs.
 ELSEWHERE = {
-    r'make (test|lint)': '.ci/run',
-    r'make test-fast': 'tests/test_core_tests.py',
-    r'make demo': 'tests/tools/test_bootstrap.py',
+    r'git clone \S+ nnseg( && cd nnseg)?': 'tests/docs/workshop.py',  # copies the project
+    r'make (test|test-fast|lint)': '.ci/run',  # test-fast is a part of test
+    r'\.ci/run': '.ci/run',
+    r'make docs': 'tests/docs/test_site.py',
 }
 
 

@@ -1,7 +1,7 @@
 """How the tests make long commands short, and give them what only a reader has.
 
-In a command that a rule changes, digits in the shown output match any digits. Rules are tried in order; all that
-match are applied. Add yours, one entry a line.
+In a command that a rule changes, digits in the shown output match any digits. All rules that match
+are applied, in order. Owners of pages add theirs, one entry a line.
 """
 
 import re

@@ -1,8 +1,10 @@
-"""What lies in the folder of a page beside the project: small data in the place of the reader's own.
+"""What lies in the folder of a page beside the project: small data in place of the reader's own.
 
-``STAGE`` has a line for each thing of a page; functions get the page's folder. Add yours, one line each.
+``STAGE`` has a line for each thing of a page; functions get the page's folder. Owners of pages add
+theirs, one line each.
 """
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ import numpy as np
 
 from support import programs
 
-SHARED = programs.PROJECT.parent / 'shared'
+SHARED = Path(os.environ.get('SHARED') or programs.PROJECT.parent / 'shared')
 Stager = Callable[[Path], None]
 
 
