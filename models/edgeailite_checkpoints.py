@@ -12,6 +12,8 @@ otherwise without streams, are found under both names. The original loads none o
 import re
 from collections.abc import Mapping
 
+from common.class_maps import MAX_CLASSES
+from common.tasks import MAX_INPUTS, MAX_TASKS
 from models.encoders import regnet
 from models.structure import SINGLE, Structure
 
@@ -28,7 +30,8 @@ def structure_of(shapes: Mapping[str, tuple[int, ...]]) -> Structure:
         shapes: Shapes by the original's names, before which other text may stand.
 
     Returns:
-        The structure; ``SINGLE`` for one input and one task, and for other checkpoints.
+        The structure; ``SINGLE`` for one input and one task, and for checkpoints with more inputs,
+        tasks or classes than a network can have.
     """
     streams = {int(found[1]) for name in shapes if (found := _STREAM_OF_NAME.search(name))}
     channels = {
@@ -38,7 +41,12 @@ def structure_of(shapes: Mapping[str, tuple[int, ...]]) -> Structure:
     }
     of_tasks = tuple(channels[number] for number in sorted(channels))
     structure = Structure(max(streams, default=0) + 1, of_tasks)
-    return SINGLE if structure.is_single else structure
+    possible = (
+        structure.inputs <= MAX_INPUTS
+        and len(of_tasks) <= MAX_TASKS
+        and all(1 <= count <= MAX_CLASSES for count in of_tasks)
+    )
+    return structure if possible and not structure.is_single else SINGLE
 
 
 def initial_names(name: str) -> list[str]:

@@ -23,6 +23,7 @@ from models.errors import ModelError
 from models.structure import SINGLE, Structure
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]  # name of an array -> its shape
+Files: TypeAlias = Sequence[Shapes]  # one mapping from names to shapes for each file
 
 # Keys under which checkpoints store the arrays of the network, in order of preference.
 STATE_KEYS = (
@@ -137,7 +138,7 @@ class StateMatch:
         return sum(map(len, parts))
 
 
-def match_arrays(files: Sequence[Shapes], network: Shapes) -> StateMatch:
+def match_arrays(files: Files, network: Shapes) -> StateMatch:
     """Match the arrays of one or more files with the parameters of a network.
 
     The wrappers (``module.``) of a file's names are removed. Then several variants are tried: with

@@ -6,7 +6,8 @@ from contextlib import suppress
 from models import registry
 from models.convert import reference_name
 from models.convert.matching import Shapes, match_arrays, network_shapes
-from models.convert.recognition import other_class_count, structure_for, structure_of
+from models.convert.recognition import other_class_count
+from models.convert.structures import shapes_with_structure, structure_of
 from models.errors import ModelError
 from models.family import Family
 from models.structure import SINGLE
@@ -27,10 +28,11 @@ def networks_with_parameters(weights: Shapes) -> tuple[list[str], str]:
     except ModelError:
         return [], ''
     theirs = structure_of([shapes])
-    own = {
-        name: network_shapes(name, None, structure_for(registry.family_of(name), theirs))
-        for name in _similar(shapes)
-    }
+    own = (
+        {name: network_shapes(name) for name in _similar(shapes)}
+        if theirs == SINGLE
+        else shapes_with_structure([shapes], theirs)
+    )
     alike = [name for name, others in own.items() if others.keys() == shapes.keys()]
     names = [name for name in alike if own[name] == shapes]
     if names:

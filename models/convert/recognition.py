@@ -1,13 +1,12 @@
 """Explain why a checkpoint or a file of weights does not match the requested network."""
 
 import difflib
-from collections.abc import Sequence
-from typing import TypeAlias
 
 from common.class_maps import MAX_CLASSES
 from common.terminal.name_list import first_names
 from models import registry
 from models.convert.matching import (
+    Files,
     Shapes,
     StateMatch,
     is_encoder_of,
@@ -15,12 +14,10 @@ from models.convert.matching import (
     network_shapes,
     shapes_of,
 )
+from models.convert.structures import shapes_with_structure, structure_for, structure_of
 from models.errors import ModelError
-from models.family import Family
 from models.registry import Network
 from models.structure import SINGLE, Structure
-
-Files: TypeAlias = Sequence[Shapes]  # one mapping from names to shapes for each file
 
 # Checkpoints that fit no network here: the end of one of their keys, its shape, and the reason.
 UNSUPPORTED_CHECKPOINTS = (
@@ -124,19 +121,12 @@ def unsupported_reason(files: Files) -> str | None:
     return None
 
 
-def structure_of(files: Files) -> Structure:
-    """Return the inputs and tasks of a checkpoint; ``SINGLE`` if no family has several."""
-    shapes = {name: shape for each in files for name, shape in each.items()}
-    for original in registry.originals():
-        if original.structure and (found := original.structure(shapes)) != SINGLE:
-            return found
-    return SINGLE
-
-
-def structure_for(family: Family, structure: Structure) -> Structure:
-    """Return the structure for a family that can have it, else ``SINGLE``."""
-    able = family.original is not None and family.original.structure is not None
-    return structure if able else SINGLE
+def _shapes_by_name(files: Files, structure: Structure) -> dict[str, Shapes]:
+    """Return the shapes of all networks that are compared with files."""
+    if structure != SINGLE:
+        return shapes_with_structure(files, structure)
+    families = [family for family in registry.FAMILIES if family.original is not None]
+    return {name: network_shapes(name) for family in families for name in family.variants}
 
 
 def _other_structure(network: Network, files: Files, found: StateMatch) -> str | None:
@@ -150,7 +140,10 @@ def _other_structure(network: Network, files: Files, found: StateMatch) -> str |
     name, theirs = network.name, structure_for(network.family, structure_of(files))
     if theirs == network.info.structure or theirs.is_single and network.info.structure.is_single:
         return None
-    other = match_arrays(files, network_shapes(name, None, theirs))
+    try:
+        other = match_arrays(files, network_shapes(name, None, theirs))
+    except ModelError:  # the network cannot have these inputs and tasks
+        return None
     classes = other_class_count(name, files, other) if theirs.is_single else None
     if classes:
         other = match_arrays(files, network_shapes(name, classes))
@@ -224,12 +217,9 @@ def recognise(files: Files, like: str) -> tuple[list[str], int | None, StateMatc
     spare = MAX_MISMATCHED_SHARE * count + MAX_CLASSIFIER_ARRAYS
     structure = structure_of(files)
     matches = {}
-    for family in registry.FAMILIES:
-        if family.original is not None:
-            for name in family.variants:
-                shapes = network_shapes(name, None, structure_for(family, structure))
-                if count <= len(shapes) + spare:  # else too many arrays would not match
-                    matches[name] = match_arrays(files, shapes)
+    for name, shapes in _shapes_by_name(files, structure).items():
+        if count <= len(shapes) + spare:  # else too many arrays would not match
+            matches[name] = match_arrays(files, shapes)
     if not matches:
         return None
     fewest = min(found.mismatch_count for found in matches.values())

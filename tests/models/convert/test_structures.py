@@ -5,7 +5,7 @@ import pytest
 
 import models
 from models import weights
-from models.convert import matching
+from models.convert import matching, structures
 from models.structure import SINGLE, Structure
 from support.conversions import (
     assert_conversion_refused,
@@ -93,6 +93,22 @@ def test_weights_for_other_inputs_and_tasks_are_explained(arrays):
     message = rf'it is of {UNET} with 2 inputs and 3 tasks \(channels 1, 19, 2\)'
     with pytest.raises(models.ModelError, match=message):
         weights.load(models.convert.from_pytorch(UNET, arrays))
+
+
+@pytest.mark.parametrize(
+    'names',
+    [
+        ['encoder.features.stream2.0.0.0.weight'],
+        [f'decoders.{k}.pred.1.0.weight' for k in range(5)],
+    ],
+)
+@pytest.mark.parametrize('count', [0, 2, 300])
+def test_impossible_inputs_and_tasks_are_not_recognised(names, count):
+    shapes = dict.fromkeys(names, (count, 3, 3, 3))
+    assert structures.structure_of([shapes]) == SINGLE
+    pair = {f'module.decoders.{k}.pred.1.0.weight': (2 + k, 3, 1, 1) for k in (1, 0)}
+    assert structures.structure_of([shapes, pair]) == SINGLE
+    assert structures.structure_of([pair]) == Structure(1, (2, 3))
 
 
 def test_names_that_channels_suggest_are_distinct_and_of_their_kinds():
