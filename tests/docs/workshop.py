@@ -8,7 +8,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+from pathspec import GitIgnoreSpec
 
 from docs.session import Session
 from support import programs
@@ -24,6 +27,7 @@ UNSET = (
     'MFLAGS',
     'NO_PROXY',
 )
+UNPUBLISHED = ('.git', 'tests')
 PROXIES = ('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'all_proxy', 'ALL_PROXY')
 
 
@@ -65,19 +69,10 @@ class Workshop:
         """Put a fresh copy of the project into the folder, unless one is there."""
         if self.folder.exists():
             return
-        listed = subprocess.run(
-            ['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard'],
-            cwd=programs.PROJECT,
-            capture_output=True,
-            check=True,
-            text=True,
-        ).stdout
-        for name in filter(None, listed.split('\0')):
-            source, target = programs.PROJECT / name, self.folder / name
-            if name.startswith('tests/') or not source.is_file():
-                continue
+        for name in _published_files():
+            target = self.folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)  # with the times, for the compiled files
+            shutil.copy2(programs.PROJECT / name, target)  # with times, for the compiled files
         (self.folder / '.venv').symlink_to(Path(sys.prefix))
 
     def clear(self, keep_as: str | None = None):
@@ -96,7 +91,8 @@ class Workshop:
             capture_output=True,
             text=True,
         )
-        installed = json.loads((self.folder / '.venv' / 'installed.json').read_text())
+        record = self.folder / '.venv' / 'installed.json'
+        installed = json.loads(record.read_text()) if record.exists() else {}
         return any(
             hashlib.sha256((self.folder / name).read_bytes()).hexdigest() != installed.get(name)
             for names in re.findall(r' tools/bootstrap\.py (.*)', process.stdout)
@@ -115,3 +111,19 @@ class Workshop:
     def close(self):
         """End the process."""
         self.session.close()
+
+
+def _published_files() -> Iterator[str]:
+    """Yield the paths of the project's files that git does not ignore, without the tests."""
+    ignored = GitIgnoreSpec.from_lines((programs.PROJECT / '.gitignore').read_text().splitlines())
+    for folder, folders, files in os.walk(programs.PROJECT):
+        below = Path(folder).relative_to(programs.PROJECT)
+        folders[:] = [
+            name
+            for name in folders
+            if not ignored.match_file(f'{below / name}/') and str(below / name) not in UNPUBLISHED
+        ]
+        for name in files:
+            path = str(below / name)
+            if path not in UNPUBLISHED and not ignored.match_file(path):
+                yield path
