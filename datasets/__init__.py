@@ -3,6 +3,10 @@
     dataset = datasets.open('cityscapes', 'data/cityscapes', 'val')
     image, label = dataset.pair(0)      # uint8 BGR (H, W, 3); class indices (H, W), 255 ignored
 
+    wanted = datasets.SceneFiles(inputs=2, tasks=('depth', 'segmentation'))
+    dataset = datasets.open('folder', 'data/own', 'train', wanted=wanted)
+    scene = dataset.scene(0)            # .pictures, .targets['depth'] in metres, 0 unknown
+
 ``datasets.register(reader)`` adds a reader of your own, a module or an object.
 :mod:`datasets.readers.contract` lists its members; the modules beside it are examples.
 
@@ -19,6 +23,7 @@ from datasets.info import IGNORE, DataError, DatasetInfo, distinct_colours
 if TYPE_CHECKING:
     from datasets.dataset import Dataset, Sample
     from datasets.registry import names, open, reader, register
+    from datasets.samples import SceneFiles
 
 __all__ = [
     'IGNORE',
@@ -26,6 +31,7 @@ __all__ = [
     'Dataset',
     'DatasetInfo',
     'Sample',
+    'SceneFiles',
     'distinct_colours',
     'info',
     'names',
@@ -36,6 +42,7 @@ __all__ = [
 _HOMES = {
     'Dataset': 'datasets.dataset',
     'Sample': 'datasets.dataset',
+    'SceneFiles': 'datasets.samples',
     **dict.fromkeys(('names', 'open', 'reader', 'register'), 'datasets.registry'),
 }
 __getattr__ = lazy.resolver(__name__, _HOMES)

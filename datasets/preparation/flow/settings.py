@@ -36,8 +36,7 @@ class FlowSettings(Settings):
         '--method',
         default=FARNEBACK,
         choices=METHODS,
-        help="how to compute it: farneback, as TI's, or dis, which takes half of the time; "
-        'default: farneback',
+        help="how to compute it: farneback, as TI's, or dis, which is faster; default: farneback",
     )
     height: int | None = option(
         '--height',
