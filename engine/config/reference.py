@@ -23,13 +23,13 @@ def as_text() -> str:
     has only the keys that the alternative adds or defines differently, such as with another
     default.
     """
-    return '\n'.join(f'{title}\n' + ''.join(map(_entry, keys)) for title, keys in _paragraphs())
+    return '\n'.join(f'{title}\n' + ''.join(map(_entry, keys)) for title, keys in paragraphs())
 
 
 def as_markdown() -> str:
     """Return the same as Markdown: a heading of the third level and a table for each paragraph."""
     parts = []
-    for title, keys in _paragraphs():
+    for title, keys in paragraphs():
         heading, _, note = title.partition(': a ')  # of the block
         rows = [markdown_row(column.title for column in COLUMNS), markdown_rule(COLUMNS)]
         rows += [markdown_row(_cells(key)) for key in keys]
@@ -39,7 +39,7 @@ def as_markdown() -> str:
     return '\n'.join(parts)
 
 
-def _paragraphs() -> Iterator[tuple[str, Iterable[Key]]]:
+def paragraphs() -> Iterator[tuple[str, Iterable[Key]]]:
     """Yield the titles of the reference, each with its keys."""
     listed: dict[str, Key] = {}
     for title, home in SECTIONS.items():

@@ -8,7 +8,7 @@ import pytest
 from common.errors import UserError
 from common.sections import SectionError, keys_of
 from engine import config
-from engine.config import loading, reading, schema
+from engine.config import loading, reading, reference, schema
 
 NESTED: list = [[1]]
 for _ in range(60):
@@ -26,7 +26,7 @@ TEXTS = (
 
 def all_keys():
     """Return every key of every section, by name."""
-    return {key.name: key for _, entries in schema._paragraphs() for key in entries}
+    return {key.name: key for _, entries in reference.paragraphs() for key in entries}
 
 
 def write(folder, name, text):

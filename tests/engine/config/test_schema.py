@@ -21,7 +21,7 @@ class OtherKeys(Section):
 
 def own_augmentation(monkeypatch, keys):
     """Add an augmentation with these keys to the alternatives."""
-    present = schema._choices('augmentation')
+    present = schema.choices_of('augmentation')
     monkeypatch.setattr('datasets.loading.augmentations.sections', lambda: {**present, 'own': keys})
 
 
