@@ -49,29 +49,30 @@ def find_status(config: Config, network: str, info: NetworkInfo, data_set: str) 
         info: Facts about the network.
         data_set: Name of the data set.
     """
-    file = _relative(config.path)
+    config_file = _relative(config.path)
     if 'weights' in config:
-        return _status_of_named(config['weights'], f'python infer.py -i {PHOTO} -cfg {file}')
+        download = f'python infer.py -i {PHOTO} -cfg {config_file}'
+        return _status_of_named(config['weights'], download)
     entries = [
         entry
         for entry in published.whole_networks(network, info)
         if data_set.startswith(_data_set_of(entry))
     ]
     entry = min(entries, key=lambda each: each.obstacle is not None, default=None)
-    training = f'python train.py -cfg {file}'
+    training = f'python train.py -cfg {config_file}'
     if entry is None:
         return WeightsStatus(NONE, 'not published', command=training)
     source, address = _source_of(entry), _address_of(entry)
     if entry.obstacle:
         return WeightsStatus(NONE, f'{source}; {entry.obstacle}', command=training, address=address)
     command, target = published.conversion_of(entry, network, f'{config.name}.h5')
-    state, found = ELSEWHERE, None
     checkpoints = [weights.stored(each) for each in _files_of(entry)]
+    state, file = UNCONVERTED, checkpoints[0]
     if Path(target).is_file():
-        state, found = HERE, Path(target)
-    elif all(checkpoints):
-        state, found = UNCONVERTED, checkpoints[0]
-    return WeightsStatus(state, source, found, command, address, bool(entry.mirrors))
+        state, file = HERE, Path(target)
+    elif not all(checkpoints):
+        state, file = ELSEWHERE, None
+    return WeightsStatus(state, source, file, command, address, bool(entry.mirrors))
 
 
 def _status_of_named(name: str, download: str) -> WeightsStatus:
