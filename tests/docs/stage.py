@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from docs import own_data
+from docs import wrong_data
 from support import programs
 
 SHARED = Path(os.environ.get('SHARED') or programs.PROJECT.parent / 'shared')
@@ -95,7 +95,7 @@ STAGE: dict[str, list[Stager]] = {
     'troubleshooting.md': [
         project_file('resources/street.jpg', 'test.jpg'),
         photos,
-        own_data.right_and_wrong,
+        wrong_data.right_and_wrong,
     ],
     'python.md': [
         camvid,

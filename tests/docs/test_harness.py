@@ -11,6 +11,14 @@ LOG = '2026-11-27 11:00:01,234 [nnseg][INFO]: '
 SMALL = 'python -m engine.config -cfg configs/D3Net_T_camvid.yaml'
 
 
+@pytest.fixture(autouse=True, scope='module')
+def cleared(workshop):
+    """Leave no folder to the tests of other modules."""
+    yield
+    if workshop.folder.exists():
+        workshop.clear()
+
+
 @pytest.fixture
 def faults(workshop, monkeypatch):
     """Return a function that runs a page's text and returns its faults."""
@@ -20,7 +28,6 @@ def faults(workshop, monkeypatch):
         monkeypatch.setitem(stage.STAGE, 'page.md', list(stagers))
         page = blocks.parse(text, 'page.md')
         page_run.PageRun(page.name, workshop, page.faults).run(page.blocks)
-        workshop.clear()
         return page.faults
 
     return run
@@ -74,7 +81,7 @@ def test_a_page_that_is_not_true_fails(text, fault, faults, monkeypatch):
     assert any(re.search(fault, each) for each in found), found
 
 
-def test_a_true_page_has_no_fault(faults):
+def test_a_true_page_has_no_fault(faults, workshop):
     page = [
         '<!-- a\ncomment -->\n\n- a\n  b\n\n    c\n    - d `<e>`\n- f\n\n1. g\n\n| h |\n| --- |\n',
         '<details><summary>i</summary>\n\nj\n\n</details>\n\nA file. `own/part.py`:\n',
@@ -102,6 +109,7 @@ def test_a_true_page_has_no_fault(faults):
         fence('text', 'error: lrr: unknown key; the nearest is ... (--set)'),
     ]  # fmt: skip
     assert faults('\n'.join(page)) == []
+    workshop.clear()
 
 
 def test_a_command_of_the_session_is_that_of_a_new_process(faults, workshop):
@@ -121,6 +129,7 @@ def test_a_command_of_the_session_is_that_of_a_new_process(faults, workshop):
     ]  # fmt: skip
     own = ['`own.py`:\n', fence('python', 'import common', 'print(common.__version__)')]
     assert faults('\n'.join([*own, *changed])) == []
+    workshop.clear()
 
 
 def test_a_server_in_the_background_is_reached_and_ended(faults, workshop):
@@ -142,9 +151,10 @@ def test_a_server_in_the_background_is_reached_and_ended(faults, workshop):
     assert not Path(f'/proc/{pid}').exists()
 
 
-def test_data_of_a_page_is_staged_in_its_folder_only(faults):
+def test_data_of_a_page_is_staged_in_its_folder_only(faults, workshop):
     text = fence('sh', 'ls photos') + fence('text', 'a.jpg', 'b.jpg', 'c.jpg')
     assert faults(text, stage.photos) == []
+    workshop.clear()
     assert 'ls: cannot access' in faults(text)[0]
 
 
@@ -198,6 +208,6 @@ def test_comments_and_lines_are_those_of_a_shell():
     assert commands.split(block, 'page.md') == [
         commands.Command(11, "a 'b # c' d"), commands.Command(15, 'g#h "#"'),
     ]  # fmt: skip
-    assert commands.python_arguments("python a.py 'b *'") == ['a.py', 'b *']
+    assert commands.python_arguments("python a.py 'b *' c=[1,2]") == ['a.py', 'b *', 'c=[1,2]']
     for line in ('python a.py *', 'A=1 python a.py', 'python -c 1', 'python a.py "$A"', 'ls a.py'):
         assert commands.python_arguments(line) is None
