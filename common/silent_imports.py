@@ -17,6 +17,7 @@ from common.writing import cache_entries
 
 TELEMETRY = 'openvino_telemetry'  # the package with which openvino and nncf send
 MATPLOTLIB_FOLDER = 'MPLCONFIGDIR'  # environment variable: where matplotlib writes
+MATPLOTLIB_BACKEND = 'MPLBACKEND'  # environment variable: how matplotlib shows figures
 
 
 def load(name: str) -> Any:
@@ -33,20 +34,36 @@ def load(name: str) -> Any:
         ImportError: The package is not installed.
     """
     sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # import raises ModuleNotFoundError
-    if not name.startswith('matplotlib') or MATPLOTLIB_FOLDER in os.environ:
+    if not name.startswith('matplotlib'):
         return importlib.import_module(name)
-    return _matplotlib(name)
+    if MATPLOTLIB_FOLDER in os.environ:
+        return _matplotlib(name)
+    return _private_matplotlib(name)
 
 
 def _matplotlib(name: str) -> Any:
+    """Import a module of matplotlib, whatever shows figures in the process that started this one.
+
+    The kernel of a notebook names a backend to all programs that its cells start, and matplotlib
+    cannot be imported where that backend is not installed. The project's figures need none.
+    """
+    try:
+        return importlib.import_module(name)
+    except ValueError:
+        if os.environ.pop(MATPLOTLIB_BACKEND, None) is None:
+            raise
+        return importlib.import_module(name)
+
+
+def _private_matplotlib(name: str) -> Any:
     """Import a module of matplotlib, whose list of fonts is for the owner of the cache alone."""
     try:
         folder = (files.cache_folder() / 'matplotlib').absolute()
     except UserError:  # without a home folder matplotlib has nowhere to write
-        return importlib.import_module(name)
+        return _matplotlib(name)
     os.environ[MATPLOTLIB_FOLDER] = str(folder)
     with suppress(OSError):
         cache_entries.make_folder(folder)
-    module = importlib.import_module(name)
+    module = _matplotlib(name)
     cache_entries.restrict_files(folder)
     return module

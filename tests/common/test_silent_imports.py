@@ -10,6 +10,7 @@ import pytest
 from common import silent_imports
 from support import programs
 
+FROM_PROJECT = {'PYTHONPATH': str(programs.PROJECT)}
 WATCHED = programs.PROJECT / 'tests' / 'support' / 'watched_commands.py'
 
 
@@ -44,6 +45,20 @@ def test_the_telemetry_of_openvino_is_installed_and_cannot_be_imported():
     assert silent_imports.load('openvino').Core is not None
     with pytest.raises(ModuleNotFoundError):
         __import__('openvino_telemetry')
+
+
+@pytest.mark.parametrize(
+    'backend', ['module://matplotlib_inline.backend_inline', 'nonsense', 'svg']
+)
+def test_figures_are_drawn_whatever_shows_those_of_a_notebook(tmp_path, backend):
+    """A notebook's kernel names its backend in the environment of the commands in its cells."""
+    program = (
+        'from pathlib import Path; from common import figures; '
+        'figures.write(Path("a.png"), figures.new(1, 1))'
+    )
+    process = programs.run('-c', program, cwd=tmp_path, MPLBACKEND=backend, **FROM_PROJECT)
+    assert process.returncode == 0, process.stderr
+    assert (tmp_path / 'a.png').stat().st_size > 100
 
 
 @pytest.mark.parametrize('package', ['openvino', 'nncf', 'matplotlib'])

@@ -12,8 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from docs import own_data
-from docs.right_and_wrong import right_and_wrong
+from docs import own_data, wrong_data
 from docs.stage_camvid import frames
 from docs.stage_checkpoints import checkpoints
 from support import programs
@@ -146,7 +145,7 @@ STAGE: dict[str, list[Stager]] = {
     'troubleshooting.md': [
         project_file('resources/street.jpg', 'test.jpg'),
         photos,
-        right_and_wrong,
+        wrong_data.right_and_wrong,
     ],
     'python.md': [
         camvid,
