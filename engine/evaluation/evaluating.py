@@ -38,7 +38,7 @@ from engine.evaluation.task_evaluator import TaskEvaluator
 from engine.inference import file_network, test_time
 from engine.inference.input_files import network_files
 from engine.inference.loading import LoadedNetwork
-from engine.inference.scene import Picture, Scene
+from engine.inference.scene import Picture
 from engine.inference.segmenter import Segmenter
 from engine.inference.test_time import Protocol, ProtocolKeys
 
@@ -132,9 +132,9 @@ def _predict(
     assert not isinstance(counts, TaskEvaluator)
 
     def labels(image: Picture) -> np.ndarray:
-        if isinstance(image, Scene):
-            return predictor.labels(image, protocol)
-        return segmenter.classes_of(image).labels
+        if isinstance(image, np.ndarray):
+            return segmenter.classes_of(image).labels
+        return predictor.labels(image, protocol)
 
     evaluator.predict_shard(labels, dataset, processes, consumers, counts)
 

@@ -184,8 +184,8 @@ def predict_shard(
     One thread reads samples, the caller's thread predicts, a third thread counts and writes.
 
     Args:
-        predict: Function from an image, (H, W, 3) uint8, BGR, or the stacked pictures of a scene,
-            to its class map, (H, W) uint8.
+        predict: Function from an image, (H, W, 3) uint8, BGR, or the pictures of a scene, to its
+            class map, (H, W) uint8.
         dataset: Data set to predict.
         processes: Processes of the job.
         consumers: Functions that take the result of every image, such as those that write files.
@@ -197,7 +197,7 @@ def predict_shard(
 
     def read(index):
         labels = None if evaluator is None else dataset.label(index)
-        return picture_of(dataset, index), labels
+        return read_pictures(dataset, index), labels
 
     def compute(index, sample):
         image, labels = sample
@@ -242,9 +242,9 @@ def run_shard(
                 raise error
 
 
-def picture_of(dataset: Dataset, index: int) -> Picture:
-    """Return what the predictor takes of a sample: its image, or the scene of its pictures."""
-    if not dataset[index].pictures:
+def read_pictures(dataset: Dataset, index: int) -> Picture:
+    """Return what the network sees of a sample: its image, or the pictures of its scene."""
+    if len(dataset.flow) == 1:
         return dataset.image(index)
     return Scene(dataset.pictures(index), dataset.flow)
 

@@ -54,7 +54,8 @@ def predict_shard(
     """Predict and count this process's shard of a data set, and hand on the results.
 
     Args:
-        predict: Function from an image, or the pictures of a scene, to the map of each task.
+        predict: Function from an image, (H, W, 3) uint8, BGR, or the pictures of a scene, to the
+            map of each task.
         dataset: Data set to predict.
         processes: Processes of the job.
         consumers: Functions that take the result of every sample.
@@ -68,7 +69,7 @@ def predict_shard(
         targets = None
         if counts is not None:
             targets = {task.name: dataset.target(index, task.name) for task in dataset.tasks}
-        return evaluator.picture_of(dataset, index), targets
+        return evaluator.read_pictures(dataset, index), targets
 
     def compute(index, sample):
         image, targets = sample
