@@ -8,6 +8,7 @@ import models
 from common import files
 from common.errors import InputError
 from common.log import LOG
+from common.tasks import CLASSES
 from datasets import Dataset
 from engine import config as configs
 from engine.config import Config
@@ -55,10 +56,11 @@ def complete(
     config = _with_input_statistics(config, state, weights_url)
     network = models.describe(config)
     config = config.completed(input_statistics.of_info(network), f'the network {network.paper}')
-    config = config.completed(
-        {'classes': data.info.classes, 'palette': data.info.palette},
-        f'the data set {data.info.name}',
-    )
+    if any(task.kind == CLASSES for task in network.tasks):
+        config = config.completed(
+            {'classes': data.info.classes, 'palette': data.info.palette},
+            f'the data set {data.info.name}',
+        )
     family = models.family_of(NetworkKeys.of(config).network)
     form = optimizer.momentum_form(SolverKeys.of(config), family.momentum_form)
     known = {MOMENTUM_FORM: form} if form else {}

@@ -66,7 +66,8 @@ class Trainer:
             the step.
 
     Raises:
-        UserError: A pattern matches no parameter, or no parameter is left to train.
+        UserError: A pattern matches no parameter, no parameter is left to train, or the scales of
+            tasks cannot be learned.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Build and cache the training graphs of a network, one for each shape of a batch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -8,6 +8,8 @@ import nnabla as nn
 import numpy as np
 
 from common.lru import LeastRecentlyUsed
+from common.sections import SectionError
+from common.tasks import PICTURE_CHANNELS
 from engine.distributed import communicators
 from engine.distributed.communicators import Backward, SingleProcessCommunicator
 from engine.training.losses import Criterion, TaskCriterion
@@ -68,6 +70,10 @@ class TrainingGraphs:
         parameters: The trained parameters, by name.
         communicator: Sums the gradients over the processes.
         build: Fields of :class:`layers.build.Build`.
+
+    Raises:
+        SectionError: The scales of tasks are learned, and the network does not show the gradients
+            of its tasks, or its encoder is frozen.
     """
 
     def __init__(
@@ -83,6 +89,8 @@ class TrainingGraphs:
         self._graphs: LeastRecentlyUsed[tuple[int, ...], TrainingGraph] = LeastRecentlyUsed(
             MAX_CACHED_GRAPHS
         )
+        if isinstance(criterion, TaskCriterion) and criterion.scales.learns:
+            self._check_taps([task.name for task in criterion.tasks])
 
     def graph_for(self, shape: tuple[int, ...]) -> TrainingGraph:
         """Return the graph for images of ``shape`` (N, C, H, W), built on first use."""
@@ -103,6 +111,24 @@ class TrainingGraphs:
         objective = self._criterion.build(outputs, size, total=total)
         recompute.keep_inputs_of_spurious_readers(objective.loss)
         return image, objective, taps
+
+    def _check_taps(self, tasks: Sequence[str]) -> None:
+        """Check, with a small graph, that a backward pass reaches the tap of each task."""
+        info = self._network.info
+        side = -(-max(info.smallest_size, 1) // info.size_divisor) * info.size_divisor
+        _, _, taps = self.build_objective((2, PICTURE_CHANNELS * info.inputs, side, side))
+        if set(taps) != set(tasks):
+            raise SectionError(
+                'task_weighting',
+                f'{self._network.name} does not show the gradient of each task at its last map '
+                '(layers.tasks.tap), so weights cannot be learned; use fixed',
+            )
+        if not all(tap.need_grad for tap in taps.values()):
+            raise SectionError(
+                'task_weighting',
+                'the whole encoder is frozen, so no gradient reaches its last map and weights '
+                'cannot be learned; use fixed, or freeze less',
+            )
 
     def _new_graph(self, shape: tuple[int, ...]) -> TrainingGraph:
         image, objective, taps = self.build_objective(shape)

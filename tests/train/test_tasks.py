@@ -121,6 +121,8 @@ def test_initial_weights_and_a_network_of_depth_alone(whole, scenes, tmp_path):
     assert set(weights.read(run / 'final.h5')) < set(weights.read(whole / 'final.h5'))
     (entry,) = json.loads((run / 'validation.json').read_text())
     assert list(entry['tasks']) == ['depth']
+    assert 'classes' not in (run / 'config.yaml').read_text()
+    training.whole('run', '--resume', '--allow-changes', '--set', 'max_iter=2')
 
 
 MISTAKES = [  # changes of the config, and the beginning of the message

@@ -144,6 +144,27 @@ def test_what_cannot_be_written_is_refused(trained, tmp_path, capsys):
     assert 'has no test server' in line
 
 
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'tasks': ['depth'], 'task_channels': None},
+        {'tasks': None, 'task_channels': None, 'depth_range': None},
+    ],
+    ids=['depth alone', 'two pictures, one task'],
+)
+def test_networks_of_one_task(changes, trained, tmp_path):
+    data, _ = trained
+    run = TaskTraining(data, tmp_path, '--no-validation', max_iter=1, **changes).whole('run')
+    options = arguments(data, run, tmp_path)
+    if changes['tasks']:
+        options = options[: options.index('--confusion')]
+    assert evaluate_runs.started(*options) == 0
+    report = report_in(tmp_path)
+    assert list(report.get('tasks', ['labels'])) == (changes['tasks'] or ['labels'])
+    assert report['images'] == len(NAMES)
+    assert (tmp_path / 'seen' / 'worst_images.png').exists()
+
+
 def test_a_task_without_targets_is_named(trained, tmp_path, capsys):
     data, run = trained
     folder = tmp_path / 'own'

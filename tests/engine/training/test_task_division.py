@@ -6,9 +6,12 @@ import nnabla as nn
 import numpy as np
 import pytest
 
+from common.errors import UserError
 from engine.distributed.communicators import SingleProcessCommunicator
 from engine.distributed.processes import Processes
 from engine.inference.predictor import Predictor
+from engine.training.divergence import DivergedError
+from engine.training.losses.task_weighting import LearnedScales
 from support import learnable_scenes, mpi_jobs, mpi_training, stand_ins
 from support.mpi_training import SCENE
 
@@ -162,6 +165,41 @@ def test_a_task_of_weight_zero_teaches_nothing():
     assert step.task_losses['depth'] > 0
     expected = step.task_losses['segmentation'] + step.task_losses['motion']
     assert step.loss == pytest.approx(expected, rel=1e-6)
+
+
+def test_learned_scales_need_gradients_of_the_encoder():
+    frozen = ['in*', 'bn*', 'conv2/*']
+    with pytest.raises(UserError, match='task_weighting: the whole encoder is frozen'):
+        make_trainer({**LEARNED, 'freeze': frozen}, Scenes(2), 2)
+    make_trainer({**LEARNED, 'freeze': frozen[:1]}, Scenes(2), 2).step()
+    make_trainer({'freeze': frozen}, Scenes(2), 2).step()
+
+
+def test_learned_scales_need_a_network_that_shows_its_gradients(monkeypatch):
+    monkeypatch.setattr(mpi_training.task_layers, 'tap', lambda x, task, build: x)
+    with pytest.raises(UserError, match='task_weighting: scene does not show the gradient'):
+        make_trainer(LEARNED, Scenes(2), 2)
+
+
+def test_scales_of_another_number_of_tasks_are_refused():
+    state = LearnedScales((1, 1)).state()
+    with pytest.raises(UserError, match='the state has 2 scales of tasks, the network has 3'):
+        LearnedScales((1, 1, 1)).load_state(state)
+
+
+def test_a_loss_that_is_not_finite_names_its_task():
+    class Endless(Scenes):
+        def next(self):
+            images, targets = super().next()
+            targets['depth'][:, :, -1] = np.inf
+            return images, targets
+
+    trainer = make_trainer({}, Endless(2), 2)
+    before = parameters()
+    with pytest.raises(DivergedError, match=r'iteration 1 is not finite \(rank 0: .* \(of depth\)'):
+        trainer.step()
+    assert trainer.roll_back()
+    assert differing(parameters(), before, 0) == []
 
 
 def test_several_processes_train_as_one(tmp_path):
