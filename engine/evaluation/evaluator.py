@@ -184,8 +184,8 @@ def predict_shard(
     One thread reads samples, the caller's thread predicts, a third thread counts and writes.
 
     Args:
-        predict: Function from an image, (H, W, 3) uint8, BGR, or the stacked pictures of a scene,
-            to its class map, (H, W) uint8.
+        predict: Function from an image, (H, W, 3) uint8, BGR, or the pictures of a scene, to its
+            class map, (H, W) uint8.
         dataset: Data set to predict.
         processes: Processes of the job.
         consumers: Functions that take the result of every image, such as those that write files.
