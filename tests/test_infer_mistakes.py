@@ -35,7 +35,7 @@ def test_unusable_inputs_are_refused(small_photo, capsys):
     shutil.copy(small_photo, 'empty/c.png')
     shutil.copy(small_photo, 'empty/c.png.png')
     Path('empty/c.jpg').touch()
-    assert 'c.png.jpg: 2 inputs would be written to it' in refused(
+    assert 'c.png.jpg: 2 results would be written to it' in refused(
         capsys, '-i', 'empty', *tiny_camvid()
     )
     line = refused(capsys, '-i', small_photo, *tiny_camvid(), '-o', 'x.avi')

@@ -1,13 +1,19 @@
 """infer.py and exported files with two pictures a scene and three tasks."""
 
+import shutil
+
 import cv2
 import numpy as np
+import onnx
 import pytest
+import yaml
 
+from common.errors import UserError
 from datasets import depth_files
 from datasets.preparation.flow.compute import flow_picture
 from engine import Segmenter
 from support import export_runs, infer_runs, runtime_runs, task_networks
+from support.exported_files import resealed
 from support.infer_runs import read_video
 
 NNABLA = ('-c', 'cpu', '--backend', 'nnabla')
@@ -123,6 +129,66 @@ def test_exported_files_take_the_place_of_weights(folder, tmp_path, name, option
     assert found.tasks['motion'].classes == ('static', 'moving')
     depth, expected = found.tasks['depth'].depth, whole.tasks['depth'].depth
     assert np.abs(depth - expected).max() < (0.1 if rounded else 1e-3) * expected.max()
+
+
+def test_a_file_of_labels_has_no_probabilities_of_any_task(folder, tmp_path):
+    path = tmp_path / 'labels.onnx'
+    options = '--output', 'labels', '--size', '80x96'
+    assert export_runs.started('-cfg', folder / 'scenes.yaml', '-o', path, *options) == 0
+    found = Segmenter(weights=path)(task_networks.pictures(80, 96))
+    for task in ('segmentation', 'motion'):
+        with pytest.raises(UserError, match='its output are labels'):
+            found.tasks[task].confidence  # noqa: B018
+
+
+def test_a_file_whose_tasks_are_not_those_of_its_config_is_refused(folder, tmp_path, capsys):
+    path = tmp_path / 'a.onnx'
+    options = '--output', 'maps', '--size', '80x96'
+    assert export_runs.started('-cfg', folder / 'scenes.yaml', '-o', path, *options) == 0
+    model = onnx.load(path)
+    for entry in model.metadata_props:  # whose results would go to files that nobody checked
+        if entry.key in ('tasks', 'task_classes'):
+            entry.value = entry.value.replace('motion', 'others')
+    path.write_bytes(resealed(model.SerializeToString()))
+    with pytest.raises(UserError, match='tasks are not those of its config'):
+        Segmenter(weights=path)
+
+
+def test_a_task_can_have_the_name_of_the_input(folder, tmp_path, capsys):
+    config = tmp_path / 'image.yaml'
+    values = {**task_networks.KEYS, 'inputs': 1, 'tasks': ['segmentation', 'image']}
+    values |= {'task_channels': [19, 2], 'weights': 'random'}
+    del values['depth_range']
+    config.write_text(yaml.safe_dump(values))
+    path = tmp_path / 'a.onnx'
+    options = '--output', 'maps', '--size', '64x64'
+    assert export_runs.started('-cfg', config, '-o', path, *options) == 0
+    assert [each.name for each in onnx.load(path).graph.output] == ['segmentation', 'image_output']
+
+
+def test_int8_of_a_network_with_two_pictures_is_refused(folder, tmp_path, capsys):
+    options = '--backend', 'openvino', '--precision', 'int8', '--calibration', folder / 'images'
+    error = infer_runs.refused(
+        capsys, '-cfg', folder / 'scenes.yaml', '-i', folder / 'images/a.png', '-c', 'cpu',
+        '--first-input', folder / 'flow/a.png', '-o', tmp_path / 'a.png', *options,
+    )  # fmt: skip
+    assert 'is calibrated on single pictures' in error
+
+
+def test_scenes_without_contrast_are_compared_on_a_photo(folder):
+    grey = np.full((80, 96, 3), 128, np.uint8)
+    found = Segmenter(folder / 'scenes.yaml', context='cpu', backend='onnxruntime')((grey, grey))
+    plain = Segmenter(folder / 'scenes.yaml', context='cpu', backend='nnabla')((grey, grey))
+    assert np.mean(found.labels == plain.labels) > 0.999
+
+
+def test_a_first_picture_is_not_overwritten(folder, tmp_path, capsys):
+    flow = shutil.copy(folder / 'flow/a.png', tmp_path / 'flow.png')
+    error = infer_runs.refused(
+        capsys, '-cfg', folder / 'scenes.yaml', '-i', folder / 'images/a.png', *NNABLA,
+        '--first-input', flow, '-o', flow,
+    )  # fmt: skip
+    assert 'is the first picture of a scene and would be overwritten' in error
 
 
 def test_formats_with_one_output_are_refused(folder, tmp_path, capsys):

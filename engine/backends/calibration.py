@@ -15,6 +15,7 @@ from common import files
 from common.errors import InputError, UserError
 from common.glob_patterns import explain_no_match
 from common.inputs import IMAGE_SUFFIXES
+from common.tasks import PICTURE_CHANNELS
 from datasets import image_files
 from datasets.keys import DEFAULT_READING, DataKeys, ImageReading
 from datasets.loading import transforms
@@ -130,12 +131,13 @@ def as_input(image: np.ndarray, network: Network, shape: Shape) -> np.ndarray:
     Args:
         image: (h, w, 3) uint8, BGR.
         network: The network whose normalisation applies.
-        shape: (N, 3, H, W) of the input; the image is repeated N times.
+        shape: (N, 3k, H, W) of the input; the image is repeated N times, and stands for each of
+            the k pictures of a scene.
     """
     info, (height, width) = network.info, shape[2:]
     image = resize_image(image, (height, width))
     x = transforms.normalise(image, info.mean, info.std, info.channel_order)
-    return np.repeat(x[None], shape[0], axis=0)
+    return np.tile(x, (shape[0], shape[1] // PICTURE_CHANNELS, 1, 1))
 
 
 def find_images(
@@ -154,8 +156,14 @@ def find_images(
         data_dir: The data set's root; None for the one of the config.
 
     Raises:
-        UserError: No image is found, or the data set cannot be opened.
+        UserError: No image is found, the data set cannot be opened, or the network takes several
+            pictures.
     """
+    if network.info.inputs > 1:
+        raise UserError(
+            f'--precision int8: is calibrated on single pictures, but {network.name} takes '
+            f'{network.info.inputs} pictures of a scene; leave the option out'
+        )
     reading = ImageReading.of(config)
     if source is None:
         try:

@@ -283,7 +283,7 @@ def _nnp(path: Path, spec: ExportSpec):
     from nnabla.utils.nnp_graph import NnpLoader
 
     network = NnpLoader(str(path)).get_network(NETWORK, batch_size=spec.batch)
-    image, output = network.inputs[INPUT], network.outputs[spec.kind]
+    image, (output,) = network.inputs[INPUT], network.outputs.values()
 
     def run(x):
         image.d = x

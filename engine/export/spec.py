@@ -141,9 +141,15 @@ def _output(y: nn.Variable, task: Task, size: tuple[int, int], spec: ExportSpec)
 
 
 def output_names(info: NetworkInfo, spec: ExportSpec) -> list[str]:
-    """Return the names of a file's outputs: its kind, or those of the network's tasks."""
+    """Return the names of a file's outputs: its kind, or those of the network's tasks.
+
+    A task that is called like the input has an output of another name.
+    """
     names = [task.name for task in info.tasks]
-    return [spec.kind] if names == [SEGMENTATION] else names
+    if names == [SEGMENTATION]:
+        return [spec.kind]
+    # A graph has each name once.
+    return [f'{name}_output' if name == INPUT else name for name in names]
 
 
 def built_sizes(info: NetworkInfo) -> list[tuple[int, int]]:

@@ -147,20 +147,20 @@ def _nnp(graph: ExportGraph, spec: ExportSpec) -> bytes:
 
     The archive is built in memory, because HDF5 crashes the process if the disk is full.
     """
-    (output,) = graph.outputs.values()
+    ((name, output),) = graph.outputs.items()
     needed = {v.data for function in functions(output) for v in function.inputs if not v.parent}
     registered = nn.get_parameters(grad_only=False)
     network = {
         'name': NETWORK,
         'batch_size': spec.batch,
         'names': {INPUT: graph.image},
-        'outputs': {spec.kind: output},
+        'outputs': {name: output},
     }
     executor = {
         'name': EXECUTOR,
         'network': NETWORK,
         'data': [INPUT],
-        'output': [spec.kind],
+        'output': [name],
     }
     content = io.BytesIO()
     save(

@@ -100,8 +100,14 @@ def load_file(
         backend: Backend that runs the file.
 
     Raises:
-        UserError: The device or the backend cannot run it.
+        UserError: The device or the backend cannot run it, or its metadata contradict each other.
     """
+    described = models.describe(config)
+    if (described.inputs, described.tasks) != (file.info.inputs, file.info.tasks):
+        raise UserError(
+            f'{file.path}: its metadata is damaged (inputs or tasks are not those of its config); '
+            'export it again'
+        )
     choice = _choice(file, device)
     if backend.on_host:
         LOG.warning('--on-host has no effect: only NNabla on a GPU resizes on the device')

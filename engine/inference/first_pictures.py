@@ -55,6 +55,12 @@ class FirstPictures:
         for item in images:
             self.path_of(item)
 
+    def files(self) -> Iterator[Path]:
+        """Yield the files that results must not overwrite."""
+        if self.place is not None:
+            yield self.place
+            yield from self.place.rglob('*')
+
     def path_of(self, item: Input) -> Path:
         """Return the file with the first picture of an image; raises ``InputError``."""
         assert self.place is not None

@@ -12,6 +12,7 @@ import models
 from common import files
 from common.errors import UserError
 from common.log import LOG
+from common.tasks import CLASSES
 from datasets.keys import DataKeys
 from engine.backends import calibration, select
 from engine.backends.base import FLOAT32
@@ -218,6 +219,8 @@ def with_classes(config: Config, stored: ClassTable | None, path: Path) -> Confi
 
 def _report_generated_names(config: Config, data_dir: str | os.PathLike | None) -> None:
     """Warn about classes whose names are generated."""
+    if all(task.kind != CLASSES for task in models.describe(config).tasks):
+        return
     known = DataKeys.of(config).classes or data_set_info(config, data_dir).classes
     if not known:
         folder = data_dir or DataKeys.of(config).data_dir

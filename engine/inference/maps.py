@@ -34,7 +34,8 @@ def save_maps(result: Result, picture: Path, looks: LooksSettings) -> None:
     """
     if isinstance(result, DepthMap):
         if looks.save_labels:
-            depth_files.write(map_path(picture, DEPTH_ENDING), result.depth)
+            known = np.nan_to_num(result.depth)  # weights can have NaN, which becomes 0, unknown
+            depth_files.write(map_path(picture, DEPTH_ENDING), known)
         return
     if looks.save_labels:
         image_files.write_image(map_path(picture, LABELS_ENDING), result.labels)

@@ -146,7 +146,8 @@ def _check_overwriting(
     for path in planned:
         if counts[real(path)] > 1:
             raise UserError(
-                f'{path}: {counts[real(path)]} inputs would be written to it; rename some'
+                f'{path}: {counts[real(path)]} results would be written to it; rename inputs, or '
+                'give their pictures another ending'
             )
     folders = {
         real(target.with_suffix(''))

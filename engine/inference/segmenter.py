@@ -238,7 +238,8 @@ class Segmenter:
             if task.kind == CLASSES:
                 info = self.info.of_task(task.name)
                 again = partial(_scores_again, predictor, scene, views, task.name)
-                results[task.name] = Segmentation(scene.image, own.labels(), info, again, own)
+                known = own if predictor.gives_scores else None
+                results[task.name] = Segmentation(scene.image, own.labels(), info, again, known)
             else:
                 results[task.name] = DepthMap(scene.image, own.depth(), task.name)
         for result in results.values():
@@ -250,5 +251,7 @@ class Segmenter:
 def _scores_again(
     predictor: ViewPredictor, scene: Scene, protocol: Protocol, task: str
 ) -> ImageScores:
-    """Compute the scores of a task once more."""
+    """Compute the scores of a task once more; raise ``UserError`` if there are labels only."""
+    if not predictor.gives_scores:
+        raise UserError(predictor.without_scores)
     return predictor.task_scores(scene, protocol)[task]

@@ -64,10 +64,14 @@ def segment(settings: SegmentSettings) -> int:
     protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
     protected = network_files(config, settings.weights, settings.backend.calibration)
     described = models.describe(config)
+    first_pictures = _first_pictures(settings, config, described.inputs)
+    if first_pictures is not None:
+        protected.add('the first picture of a scene', first_pictures.files())
     plan = planning.plan_outputs(
         settings.inputs, settings.output, settings.looks, protected, described.tasks
     )
-    first_pictures = _first_pictures(settings, config, described.inputs, plan)
+    if first_pictures is not None:
+        first_pictures.check([item for item, _ in plan.pairs])
     segmenter = Segmenter.of_settings(
         config, settings.weights, settings.device, settings.backend, protocol
     )
@@ -76,19 +80,15 @@ def segment(settings: SegmentSettings) -> int:
     )
 
 
-def _first_pictures(
-    settings: SegmentSettings, config: Config, inputs: int, plan: OutputPlan
-) -> FirstPictures | None:
+def _first_pictures(settings: SegmentSettings, config: Config, inputs: int) -> FirstPictures | None:
     """Return the first pictures of scenes; None for a network with one input."""
     if inputs == 1:
         if settings.first_input is not None:
             raise UserError(f'{FIRST_INPUT}: the network takes one picture; leave it out')
         return None
-    found = FirstPictures(
+    return FirstPictures(
         expanded(settings.first_input), flow_of(config, inputs)[0], ImageReading.of(config)
     )
-    found.check([item for item, _ in plan.pairs])
-    return found
 
 
 def segment_plan(

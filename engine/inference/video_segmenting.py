@@ -94,15 +94,16 @@ def _with_rate(
 ) -> tuple[Iterator[np.ndarray], float]:
     """Return the frames of a live stream, and the rate at which they can be segmented.
 
-    The first frame is segmented twice, because the network is compiled for its size before.
+    The first frame is segmented twice, because the network is compiled for its size before. Its
+    optical flow counts, too, as frames of a live stream are read and computed in turn.
     """
     first = next(frames, None)
     if first is None:
         raise KeyboardInterrupt  # another stream without a frame has raised InputError
-    shown = next(steps.frames(iter([first])))
-    steps.segment(shown, item)
+    twice = steps.frames(iter([first, first]))
+    steps.segment(next(twice), item)
     started = time.monotonic()
-    steps.segment(shown, item)
+    steps.segment(next(twice), item)
     return itertools.chain([first], frames), live.rate_for(stated, time.monotonic() - started)
 
 

@@ -7,8 +7,7 @@ import pytest
 
 from common.errors import UserError
 from engine.inference import exported_file
-from engine.onnx import seal
-from support.exported_files import written
+from support.exported_files import resealed, written
 
 
 @pytest.fixture(scope='module')
@@ -33,12 +32,6 @@ def refused(path, line):
     assert re.search(line, str(error.value)), error.value
     assert '\n' not in str(error.value)
     assert str(path) in str(error.value)
-
-
-def resealed(content):
-    """Return a file whose checksum is right again."""
-    unsealed = re.sub(seal.MARK.encode() + rb'\w{64}', seal.PLACEHOLDER.encode(), content)
-    return seal.sealed(unsealed)
 
 
 def change_model(path, change):
