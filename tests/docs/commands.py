@@ -68,7 +68,7 @@ def _without_comment(text: str, where: str) -> tuple[str, str]:
 
 def python_arguments(text: str) -> list[str] | None:
     """Return the arguments of a plain ``python`` command, or None for one that needs a shell."""
-    outside = re.sub(r"'[^']*'", '', text)
+    outside = re.sub(r"'[^']*'|=\[[\d.,]*\]", '', text)  # no file has the name of a key=[1,2]
     if set(re.sub(r'"[^"$`\\]*"', '', outside)) & SHELL:
         return None
     words = shlex.split(text)

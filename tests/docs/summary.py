@@ -11,7 +11,7 @@ PROPERTY = 'documents'  # of the report of a page's test
 RUN, BY_OTHERS, NOT_HERE = 'run', 'run by another test', 'not run here'
 FILES, OUTPUTS = 'files written', 'outputs compared'
 KINDS = (RUN, BY_OTHERS, NOT_HERE, FILES, OUTPUTS)
-SLOWEST = 8
+SLOWEST, SLOWEST_IN_DETAIL = 8, 40
 
 
 def count(path: Path) -> Counter[str]:
@@ -58,9 +58,8 @@ def text(paths: Sequence[Path], times: Sequence[tuple[float, float, str]], detai
         f'{len(paths)} pages: ' + ', '.join(f'{total[kind]} {kind}' for kind in KINDS),
         f'{sum(cpu for _, cpu, _ in times):.0f} s of the CPU; slowest, by the clock and the CPU:',
     ]
-    found += [
-        f'{s:6.1f} s {cpu:6.1f} s  {what}' for s, cpu, what in sorted(times, reverse=True)[:SLOWEST]
-    ]
+    slowest = sorted(times, reverse=True)[: SLOWEST_IN_DETAIL if detailed else SLOWEST]
+    found += [f'{seconds:6.1f} s {cpu:6.1f} s  {what}' for seconds, cpu, what in slowest]
     if detailed:
         columns = [Column(title, right=title != 'page') for title in ('page', *KINDS, 'CPU s')]
         rows = []

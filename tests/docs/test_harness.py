@@ -208,6 +208,6 @@ def test_comments_and_lines_are_those_of_a_shell():
     assert commands.split(block, 'page.md') == [
         commands.Command(11, "a 'b # c' d"), commands.Command(15, 'g#h "#"'),
     ]  # fmt: skip
-    assert commands.python_arguments("python a.py 'b *'") == ['a.py', 'b *']
+    assert commands.python_arguments("python a.py 'b *' c=[1,2]") == ['a.py', 'b *', 'c=[1,2]']
     for line in ('python a.py *', 'A=1 python a.py', 'python -c 1', 'python a.py "$A"', 'ls a.py'):
         assert commands.python_arguments(line) is None

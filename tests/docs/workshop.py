@@ -1,6 +1,5 @@
 """The folder in which pages run: a copy of the project, as a reader has after cloning it."""
 
-import hashlib
 import json
 import os
 import re
@@ -9,8 +8,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
+from hashlib import sha256
+from importlib import metadata
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
 from pathspec import GitIgnoreSpec
 
 from docs.session import Session
@@ -28,6 +31,7 @@ UNSET = (
     'NO_PROXY',
 )
 UNPUBLISHED = ('.git', 'tests')
+RECORD = 'installed.json'  # of tools/bootstrap.py: which requirement files are installed
 PROXIES = ('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'all_proxy', 'ALL_PROXY')
 
 
@@ -73,7 +77,15 @@ class Workshop:
             target = self.folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(programs.PROJECT / name, target)  # with times, for the compiled files
-        (self.folder / '.venv').symlink_to(Path(sys.prefix))
+        environment = self.folder / '.venv'
+        environment.mkdir()
+        for path in Path(sys.prefix).iterdir():
+            if path.name != RECORD:
+                (environment / path.name).symlink_to(path)
+        installed = filter(_is_installed, self.folder.glob('requirements*.txt'))
+        (environment / RECORD).write_text(
+            json.dumps({path.name: sha256(path.read_bytes()).hexdigest() for path in installed})
+        )
 
     def clear(self, keep_as: str | None = None):
         """Remove the folder, or keep it under another name."""
@@ -91,13 +103,9 @@ class Workshop:
             capture_output=True,
             text=True,
         )
-        record = self.folder / '.venv' / 'installed.json'
-        installed = json.loads(record.read_text()) if record.exists() else {}
-        return any(
-            hashlib.sha256((self.folder / name).read_bytes()).hexdigest() != installed.get(name)
-            for names in re.findall(r' tools/bootstrap\.py (.*)', process.stdout)
-            for name in names.split()
-        )
+        installed = json.loads((self.folder / '.venv' / RECORD).read_text())
+        wanted = re.findall(r' tools/bootstrap\.py (.*)', process.stdout)
+        return not installed.keys() >= set(' '.join(wanted).split())
 
     def sources(self) -> dict[str, tuple[int, int]]:
         """Return times and sizes of the project's modules: a page may add or change one."""
@@ -111,6 +119,19 @@ class Workshop:
     def close(self):
         """End the process."""
         self.session.close()
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Return the versions of all installed packages, by canonical name."""
+    return {canonicalize_name(each.name): each.version for each in metadata.distributions()}
+
+
+def _is_installed(requirements: Path) -> bool:
+    """Return whether the packages that a file pins are installed in these versions."""
+    lines = [line.split('#')[0].split(';')[0].strip() for line in requirements.open()]
+    pins = [line.split('==') for line in lines if '==' in line]
+    return all(_versions().get(canonicalize_name(name)) == version for name, version in pins)
 
 
 def _published_files() -> Iterator[str]:
