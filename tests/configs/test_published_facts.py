@@ -95,6 +95,27 @@ TI_DATA = {  # network: size, crop
     },
     'voc': {'deeplabv3plus_mobilenetv2_tv': ((512, 512), (512, 512))},
 }
+TI_TASK = TI | dict(
+    solver='adam', lr=1e-4, weight_decay=1e-4, schedule='step', milestone_epochs=[100, 200],
+    gamma=0.5, epochs=250, batch_size=8, resize_height=384, resize_width=768, image_height=384,
+    image_width=768, test_size=[384, 768], dataset='cityscapes', inputs=2, aspp_dil=[2, 4, 6],
+)  # fmt: skip
+TI_TASKS = {  # the scripts train_depth_main, train_motion_segmentation_main, train_pixel2pixel_...
+    'EdgeAILite_deeplabv3plus_mobilenetv2_tv_depth_kitti': {
+        key: value for key, value in TI_TASK.items() if key not in ('inputs', 'aspp_dil')
+    } | dict(
+        # 31, 12 and 25 of all images are 250, 100 and 200 epochs of an eighth.
+        dataset='kitti_depth', tasks=['depth'], depth_range=[0, 128], batch_size=16, lr=4e-4,
+        gamma=0.25, epochs=31, milestone_epochs=[12, 25], warmup_epochs=1,
+    ),
+    'EdgeAILite_deeplabv3plus_mobilenetv2_tv_motion_cityscapes': TI_TASK | dict(
+        tasks=['motion'], task_channels=[2],
+    ),
+    'EdgeAILite_deeplabv3plus_mobilenetv2_tv_tasks_cityscapes': TI_TASK | dict(
+        tasks=['depth', 'segmentation', 'motion'], task_channels=[1, 19, 2],
+        task_weighting='learned', depth_l1_weight=1, depth_scale_weight=1, depth_variance_weight=0,
+    ),
+}  # fmt: skip
 TI_CLASSES = {'cityscapes': 19, 'ade20k32': 32, 'cocoseg21': 21, 'voc': 21}
 
 
@@ -188,7 +209,18 @@ def test_edgeailite():
             assert (config.get('class_weights') is None) == (data in ('cocoseg21', 'voc'))
     assert files_of('EdgeAILite') == {
         f'EdgeAILite_{network}_{data}' for data, networks in TI_DATA.items() for network in networks
-    }
+    } | set(TI_TASKS)
+
+
+@pytest.mark.parametrize('name', TI_TASKS)
+def test_edgeailite_with_tasks(name):
+    """The defaults of the three scripts, for one of two processes."""
+    config = load_checked(name, 'deeplabv3plus_mobilenetv2_tv_edgeailite', TI_TASKS[name])
+    info = models.create(config).info
+    assert (info.mean, info.std) == ((128,) * 3, (64,) * 3)
+    assert [(task.name, task.channels) for task in info.tasks] == list(
+        zip(config['tasks'], config.get('task_channels', [1]))
+    )
 
 
 def test_edgeailite_class_weights_equal_the_mean_of_the_originals(shared):

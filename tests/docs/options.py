@@ -16,8 +16,8 @@ from support import programs
 # Every option of these is in some document.
 DOCUMENTED = (
     'train.py', 'infer.py', 'evaluate.py', 'runtime/segment.py', 'engine.export', 'engine.serve',
-    'engine.report', 'datasets.prepare', 'datasets.prepare init', 'datasets.prepare polygons',
-    'datasets.prepare split', 'models.convert',
+    'engine.report', 'datasets.prepare', 'datasets.prepare flow', 'datasets.prepare init',
+    'datasets.prepare polygons', 'datasets.prepare split', 'models.convert',
 )  # fmt: skip
 OTHERS = (
     'datasets.show', 'engine.config', 'engine.environment', 'models', 'models.complexity', 'fuzz',

@@ -15,7 +15,7 @@ import numpy as np
 from docs import own_data, wrong_data
 from docs.stage_camvid import frames
 from docs.stage_checkpoints import checkpoints
-from support import programs
+from support import learnable_scenes, programs
 
 SHARED = Path(os.environ.get('SHARED') or programs.PROJECT.parent / 'shared')
 Stager = Callable[[Path], None]
@@ -100,6 +100,13 @@ def own_images(folder: Path):
             cv2.imwrite(str(folder / 'data' / 'own' / name), pixels)
 
 
+def scenes(folder: Path):
+    """Write data/scenes: small scenes with flow, depth, classes and motion."""
+    root = folder / 'data' / 'scenes'
+    learnable_scenes.write(root, split='train')
+    learnable_scenes.write(root, ('a', 'b'), 'val')
+
+
 camvid.needs = SHARED / 'data' / 'camvid'
 cityscapes = copied('data/samples/cityscapes', 'data/cityscapes')
 
@@ -165,4 +172,8 @@ STAGE: dict[str, list[Stager]] = {
     'several-devices.md': [camvid],
     'configuration.md': [camvid],
     'reproducibility.md': [camvid],
+    'tasks.md': [
+        scenes,
+        video,
+    ],
 }

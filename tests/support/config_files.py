@@ -27,6 +27,10 @@ CHEAP = (
     'EdgeAILite_unet_aspp_mobilenetv2_tv_cityscapes',
     'EdgeAILite_fpn_aspp_regnetx400mf_ade20k32',
 )
+WITH_TASKS = tuple(
+    f'EdgeAILite_deeplabv3plus_mobilenetv2_tv_{own}'
+    for own in ('depth_kitti', 'motion_cityscapes', 'tasks_cityscapes')
+)
 
 
 def all_with_default(default):
