@@ -7,7 +7,6 @@ ELSEWHERE = {
     r'git clone \S+ nnseg( && cd nnseg)?': 'tests/docs/workshop.py',  # copies the project
     r'make (test|test-fast|lint)': '.ci/run',  # test-fast is a part of test
     r'make serve-environment': 'tests/tools/test_requirements.py',
-    r'\.ci/run': '.ci/run',
     r'make docs': 'tests/docs/test_site.py',
 }
 

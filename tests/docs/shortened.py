@@ -84,7 +84,6 @@ RULES = [
     options('own-data.md', r'python train\.py', f'--set val_interval=1 {TINY}'),
     options('tasks.md', r'python train\.py', '--set image_height=32 image_width=64'),
     Rule('tasks.md', r'--size 384x768', '--size 32x64'),
-    Rule('python.md', r'source = 0\b', "source = 'drive.avi'"),  # no test machine has a camera
     # troubleshooting.md: a batch of one is refused
     Rule('troubleshooting.md', r'(.* batch_size=1 .*) --set max_iter=3 batch_size=2 ', r'\1 '),
     # security.md
