@@ -18,7 +18,8 @@ from support import programs
 
 COPIED = (
     'common', 'configs', 'd3net', 'datasets', 'engine', 'evaluate.py', 'infer.py', 'layers',
-    'models', 'pyproject.toml', 'resources', 'tests/conftest.py', 'tests/support', 'train.py',
+    'models', 'pyproject.toml', 'resources', 'tests/conftest.py', 'tests/docs', 'tests/support',
+    'train.py',
     'tests/models/test_registry.py',
 )  # fmt: skip
 # Each file of the page: its place in the project, and the lines that registered it from outside.

@@ -74,9 +74,14 @@ def test_the_network_of_every_config_has_a_name():
     paths = sorted((programs.PROJECT / 'configs').glob('*.yaml'))
     assert len(paths) > 40
     for path in paths:
-        network = models.create(config.load(path))
+        loaded = config.load(path)
+        network = models.create(loaded)
         own = ('d3net_s', 'd3net_l', 'd3net_t') if network.name == 'd3net' else (network.name,)
-        named = [models.create(name, num_classes=network.info.num_classes) for name in own]
+        changes = {'num_classes': network.info.num_classes}
+        if loaded['tasks'] is not None:
+            keys = ('inputs', 'tasks', 'task_channels', 'depth_range', 'aspp_dil')
+            changes = {key: loaded[key] for key in keys if loaded[key] is not None}
+        named = [models.create(name, **changes) for name in own]
         assert network.hyper in [other.hyper for other in named], path
 
 

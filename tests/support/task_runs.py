@@ -4,13 +4,13 @@ from pathlib import Path
 
 import yaml
 
-from support import learnable_scenes, own_tasks, programs, train_runs
+from support import learnable_scenes, programs, train_runs
 
 IMPORT = ['--import', programs.PROJECT / 'tests' / 'support' / 'own_tasks.py']
 NAMES = ('a', 'b', 'c', 'd', 'e', 'f')
 TASKS = ['depth', 'segmentation', 'motion']
 CONFIG = {
-    'network': own_tasks.__name__.rpartition('.')[2],
+    'network': 'own_tasks',
     'dataset': 'folder',
     'inputs': 2,
     'tasks': TASKS,

@@ -7,7 +7,7 @@ from common.errors import UserError
 from engine import config
 from engine.config.published_score import PublishedScore
 from support import programs
-from support.config_files import NAMES, load
+from support.config_files import NAMES, WITH_TASKS, load
 
 KEYS = 'network: ddrnet23_slim\nnum_classes: 5\n'
 BLOCK = 'published: {miou: 79.9, split: val, source: a paper}\n'
@@ -25,6 +25,7 @@ WITHOUT_SCORE = {  # no score was published
     'DABNet_R18P2_cocostuff164k',
     'EdgeAILite_deeplabv3plus_mobilenetv2_tv_voc',
     'EdgeAILite_fpn_aspp_mobilenetv2_tv_cocoseg21',
+    *WITH_TASKS,  # scores of depth, motion and five classes
 }
 
 

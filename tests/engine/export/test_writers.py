@@ -35,7 +35,7 @@ def test_nnablas_loader_runs_an_nnp_file(spec, tmp_path):
     assert facts['size'] == [45, 70]
     loaded = NnpLoader(str(path)).get_network('network', batch_size=spec.batch)
     graph = build_graph(network, (45, 70), spec)
-    image, output = graph.image, graph.output
+    image, output = graph.image, graph.outputs[spec.kind]
     image.d = loaded.inputs['image'].d = images(spec.batch, 45, 70)
     output.forward()
     nn.clear_parameters()
@@ -60,7 +60,7 @@ def test_a_graph_deeper_than_pythons_recursion_limit_becomes_nnb(tmp_path):
     x = y = nn.Variable((1, 3, 2, 2))
     for _ in range(1 + sys.getrecursionlimit()):
         y = F.relu(y)
-    writers.write_nnb(tmp_path / 'a.nnb', ExportGraph(x, y), NORMALISED, {}, None)
+    writers.write_nnb(tmp_path / 'a.nnb', ExportGraph(x, {'y': y}), NORMALISED, {}, None)
     contents = nnb_reader.read_nnb(tmp_path / 'a.nnb')
     assert len(contents.calls) > sys.getrecursionlimit()
     assert np.array_equal(

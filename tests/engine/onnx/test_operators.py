@@ -58,6 +58,7 @@ FUNCTIONS = {
     'gate': lambda x: x * L.sigmoid(L.global_average_pool(x, BUILD)) + x,
     'difference and quotient': lambda x: (x - F.sigmoid(x)) / (F.sigmoid(x) + 1),
     'scalars': lambda x: F.pow_scalar(F.sigmoid(x * 3 + 2), 2),
+    'limits': lambda x: F.minimum_scalar(F.maximum_scalar(x, -0.2), 0.3),
     'softmax': lambda x: F.softmax(x, axis=1),
     'softmax of the last axis': lambda x: F.softmax(x, axis=-1),
     'average pool': lambda x: L.average_pool(x, 2, BUILD),
