@@ -26,11 +26,11 @@ image_width: 64
 crop_scales: [1, 1]
 flip: 0
 test_size: [32, 64]
-max_iter: 48
+max_iter: 160
 solver: adam
 lr: 0.005
 schedule: step
-milestones: [32]
+milestones: [110]
 gamma: 0.05
 """
 
