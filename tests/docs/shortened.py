@@ -85,6 +85,7 @@ RULES = [
     options('tasks.md', r'python train\.py', '--set image_height=32 image_width=64'),
     Rule('tasks.md', r'--size 384x768', '--size 32x64'),
     # troubleshooting.md: a batch of one is refused
+    options('troubleshooting.md', r'python train\.py', '--no-validation'),
     Rule('troubleshooting.md', r'(.* batch_size=1 .*) --set max_iter=3 batch_size=2 ', r'\1 '),
     # security.md
     Rule('security.md', r'^python -m fuzz(?: --readers png h5 --seed 7)?\b', r'\g<0> -n 12'),
