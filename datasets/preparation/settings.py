@@ -11,22 +11,14 @@ from datasets.settings import DataSettings
 
 
 @dataclass(frozen=True)
-class OwnDataSettings(Settings):
-    """Options of the forms of ``python -m datasets.prepare`` for a user's own data.
+class FormSettings(Settings):
+    """Options that all forms of ``python -m datasets.prepare`` for a user's own files have.
 
     Attributes:
-        data_dir: The folder of the data set; None for ``data/folder``.
         processes: Number of worker processes; None for one per core.
         max_pixels: As the config key.
     """
 
-    data_dir: Path | None = option(
-        '-d',
-        '--data-dir',
-        metavar='DIR',
-        type=Path,
-        help='folder of the images and masks; default: data/folder',
-    )
     processes: int | None = option(
         '--processes',
         type=int,
@@ -38,13 +30,30 @@ class OwnDataSettings(Settings):
         metavar='N',
         type=int,
         default=MAX_PIXELS,
-        help=f'pixels of the largest image or mask that is read; default: {MAX_PIXELS}',
+        help=f'pixels of the largest image, mask or frame that is read; default: {MAX_PIXELS}',
     )
 
     @property
     def reading(self) -> ImageReading:
         """How to read the images."""
         return ImageReading(max_pixels=self.max_pixels)
+
+
+@dataclass(frozen=True)
+class OwnDataSettings(FormSettings):
+    """Options of the forms for a folder of images and masks.
+
+    Attributes:
+        data_dir: The folder of the data set; None for ``data/folder``.
+    """
+
+    data_dir: Path | None = option(
+        '-d',
+        '--data-dir',
+        metavar='DIR',
+        type=Path,
+        help='folder of the images and masks; default: data/folder',
+    )
 
 
 def number_of_processes(wanted: int | None) -> int:

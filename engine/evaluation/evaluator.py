@@ -1,7 +1,7 @@
 """Count predictions of a whole split in a confusion matrix, and compute scores from it."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import reduce
@@ -195,48 +195,55 @@ def predict_shard(
         UserError: A sample cannot be read, or a file cannot be written.
     """
 
-    def read(index):
-        labels = None if evaluator is None else dataset.label(index)
-        return read_pictures(dataset, index), labels
+    def labels_of(index: int) -> np.ndarray | None:
+        return None if evaluator is None else dataset.label(index)
 
-    def compute(index, sample):
-        image, labels = sample
-        return image, labels, predict(image)
-
-    def finish(index, result):
-        image, labels, predictions = result
-        matrix = None if evaluator is None else evaluator.process(labels, predictions)
-        camera = scene_of(image).image
+    def finish(
+        index: int, image: np.ndarray, labels: np.ndarray | None, predictions: np.ndarray
+    ) -> None:
+        matrix = None
+        if evaluator is not None and labels is not None:
+            matrix = evaluator.process(labels, predictions)
         for consume in consumers:
-            consume(ImageResult(index, camera, labels, predictions, matrix))
+            consume(ImageResult(index, image, labels, predictions, matrix))
 
-    run_shard(dataset, processes, read, compute, finish, _sample_bytes)
+    run_shard(predict, dataset, processes, labels_of, finish)
 
 
 def run_shard(
+    predict: Callable[[Picture], Any],
     dataset: Dataset,
     processes: Processes,
-    read: Callable[[int], Any],
-    compute: Callable[[int, Any], Any],
-    finish: Callable[[int, Any], None],
-    bytes_of: Callable[[Any], int],
+    targets_of: Callable[[int], Any],
+    finish: Callable[[int, np.ndarray, Any, Any], None],
 ):
-    """Run the three stages of :func:`predict_shard` for this process's shard of a data set.
+    """Read, predict and finish the samples of this process's shard, each in a thread of its own.
 
     Args:
+        predict: Function from an image, or the pictures of a scene, to the predictions.
         dataset: Data set to predict.
         processes: Processes of the job.
-        read: Function from the index of a sample to what ``compute`` needs of it.
-        compute: Function from index and sample to the result.
-        finish: Function that takes index and result.
-        bytes_of: Function from a sample or a result to its size in bytes.
+        targets_of: Function from the index of a sample to what is known of it, or None.
+        finish: Receives the index of a sample, its camera image, (H, W, 3) uint8, BGR, what is
+            known of it, and the predictions.
 
     Raises:
         UserError: A sample cannot be read, or a file cannot be written.
     """
+
+    def read(index: int) -> tuple[Picture, Any]:
+        return read_pictures(dataset, index), targets_of(index)
+
+    def compute(index: int, sample: tuple[Picture, Any]) -> tuple[np.ndarray, Any, Any]:
+        pictures, targets = sample
+        return scene_of(pictures).image, targets, predict(pictures)
+
     quiet = True if processes.rank else None
     shard = processes.shard(len(dataset))
-    with closing(run_pipeline(shard, read, compute, finish, bytes_of)) as errors:
+    pipeline = run_pipeline(
+        shard, read, compute, lambda index, result: finish(index, *result), _bytes_of
+    )
+    with closing(pipeline) as errors:
         for error in ProgressBar(errors, dataset.split, len(shard), unit='image', disable=quiet):
             if error is not None:
                 raise error
@@ -249,8 +256,13 @@ def read_pictures(dataset: Dataset, index: int) -> Picture:
     return Scene(dataset.pictures(index), dataset.flow)
 
 
-def _sample_bytes(sample) -> int:
-    return sum(array.nbytes for array in sample if array is not None)
+def _bytes_of(parts: Iterable[Any]) -> int:
+    """Return the size of a sample or of its result: arrays, scenes, or arrays by task."""
+    found = 0
+    for part in parts:
+        arrays = part.values() if isinstance(part, Mapping) else [part]
+        found += sum(array.nbytes for array in arrays if array is not None)
+    return found
 
 
 def percent(share: float) -> float | None:

@@ -10,7 +10,7 @@ from engine.distributed.processes import Processes
 from engine.evaluation import evaluator
 from engine.evaluation.evaluator import ImageResult
 from engine.evaluation.task_evaluator import TaskEvaluator
-from engine.inference.scene import Picture, scene_of
+from engine.inference.scene import Picture
 
 Maps = Mapping[str, np.ndarray]
 
@@ -65,30 +65,14 @@ def predict_shard(
         UserError: A sample cannot be read, or a file cannot be written.
     """
 
-    def read(index):
-        targets = None
-        if counts is not None:
-            targets = {task.name: dataset.target(index, task.name) for task in dataset.tasks}
-        return evaluator.read_pictures(dataset, index), targets
+    def targets_of(index: int) -> Maps | None:
+        if counts is None:
+            return None
+        return {task.name: dataset.target(index, task.name) for task in dataset.tasks}
 
-    def compute(index, sample):
-        image, targets = sample
-        return image, targets, predict(image)
-
-    def finish(index, result):
-        image, targets, predictions = result
-        own = None if counts is None else counts.process(targets, predictions)
-        camera = scene_of(image).image
+    def finish(index: int, image: np.ndarray, targets: Maps | None, predictions: Maps) -> None:
+        own = None if counts is None or targets is None else counts.process(targets, predictions)
         for consume in consumers:
-            consume(SceneResult(index, camera, targets, predictions, own))
+            consume(SceneResult(index, image, targets, predictions, own))
 
-    evaluator.run_shard(dataset, processes, read, compute, finish, _bytes)
-
-
-def _bytes(sample) -> int:
-    """Return the size of a sample or of its result."""
-    found = 0
-    for part in sample:
-        arrays = part.values() if isinstance(part, Mapping) else [part]
-        found += sum(array.nbytes for array in arrays if array is not None)
-    return found
+    evaluator.run_shard(predict, dataset, processes, targets_of, finish)

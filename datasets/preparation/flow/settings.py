@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.settings import Settings, option
-from datasets.keys import MAX_PIXELS, ImageReading
+from common.settings import option
 from datasets.preparation.flow.compute import FARNEBACK, METHODS
+from datasets.preparation.settings import FormSettings
 
 
 @dataclass(frozen=True)
-class FlowSettings(Settings):
+class FlowSettings(FormSettings):
     """Options of ``python -m datasets.prepare flow``."""
 
     source: Path | None = option(
@@ -45,21 +45,3 @@ class FlowSettings(Settings):
         help='height of the pictures of flow, whose shape is that of the frames; default: that of '
         'the frames, for Cityscapes 384',
     )
-    processes: int | None = option(
-        '--processes',
-        type=int,
-        metavar='N',
-        help='number of worker processes; default: one per available core',
-    )
-    max_pixels: int = option(
-        '--max-pixels',
-        metavar='N',
-        type=int,
-        default=MAX_PIXELS,
-        help=f'pixels of the largest frame that is read; default: {MAX_PIXELS}',
-    )
-
-    @property
-    def reading(self) -> ImageReading:
-        """How to read the frames."""
-        return ImageReading(max_pixels=self.max_pixels)

@@ -6,15 +6,12 @@ Berman, Rannen Triki, Blaschko, 2018, arXiv:1705.08790, algorithm 1.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import nnabla as nn
 import numpy as np
-from nnabla.function import PythonFunction
 
 from common.sections import Section, config_key
 from engine.training.losses.head import Head, MicroBatchLoss
+from engine.training.losses.host_function import HostFunction, Variables
 from engine.training.losses.registry import Term, register
-
-Variables = Sequence[nn.Variable]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,27 +37,11 @@ def lovasz_softmax(head: Head, keys: LovaszKeys) -> MicroBatchLoss:
     return head.by_valid_pixels(_LovaszSoftmax()(head.probabilities, head.targets.labels))
 
 
-class _LovaszSoftmax(PythonFunction):
+class _LovaszSoftmax(HostFunction):
     """The loss as an NNabla function.
 
     One sort yields loss and gradient, so the forward pass stores the gradient.
     """
-
-    @property
-    def name(self) -> str:
-        return 'LovaszSoftmax'
-
-    def min_outputs(self) -> int:
-        return 1
-
-    def grad_depends_output_data(self, i: int, o: int) -> bool:
-        return False
-
-    def grad_depends_input_data(self, i: int, j: int) -> bool:
-        return False
-
-    def setup_impl(self, inputs: Variables, outputs: Variables) -> None:
-        outputs[0].reset_shape((1,), True)
 
     def forward_impl(self, inputs: Variables, outputs: Variables) -> None:
         loss, self._gradient = _loss_and_gradient(inputs[0].d, inputs[1].d)

@@ -5,9 +5,9 @@ from typing import cast
 
 import nnabla as nn
 import numpy as np
-from nnabla.function import PythonFunction
 
-Variables = Sequence[nn.Variable]
+from engine.training.losses.host_function import HostFunction, Variables
+
 Total = Callable[[np.ndarray], np.ndarray]  # returns the sum of an array over all processes
 
 
@@ -41,29 +41,14 @@ def pass_mean(
     return of_pass, count
 
 
-class _PassMean(PythonFunction):
+class _PassMean(HostFunction):
     """The function of :func:`pass_mean`."""
+
+    number_of_outputs = 2
 
     def __init__(self, pixels: int, total: Total):
         super().__init__()
         self._pixels, self._total = pixels, total
-
-    @property
-    def name(self) -> str:
-        return 'PassMean'
-
-    def min_outputs(self) -> int:
-        return 2
-
-    def grad_depends_output_data(self, i: int, o: int) -> bool:
-        return False
-
-    def grad_depends_input_data(self, i: int, j: int) -> bool:
-        return False
-
-    def setup_impl(self, inputs: Variables, outputs: Variables) -> None:
-        for output in outputs:
-            output.reset_shape((1,), True)
 
     def forward_impl(self, inputs: Variables, outputs: Variables) -> None:
         mean, self._known = (float(each.d[0]) for each in inputs)
