@@ -11,6 +11,7 @@ import pytest
 from common import machine
 from datasets import image_files
 from layers.sync_batch_norm import MISSING_MODULES
+from models import registry
 from support import core_tests
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -74,6 +75,15 @@ def clean_nnabla():
     nn.set_default_context(nn.Context(['cpu:float'], 'CpuCachedArray', '0'))
     yield
     nn.clear_parameters()
+
+
+@pytest.fixture(autouse=True, scope='module')
+def unregistered():
+    """Unregister, after a module, the networks of a user's own that its tests imported."""
+    before = set(registry._families)
+    yield
+    for name in registry._families.keys() - before:
+        del sys.modules[registry._families.pop(name).graph.__module__]
 
 
 @pytest.fixture(autouse=True, scope='session')

@@ -78,7 +78,7 @@ def test_the_network_of_every_config_has_a_name():
         network = models.create(loaded)
         own = ('d3net_s', 'd3net_l', 'd3net_t') if network.name == 'd3net' else (network.name,)
         changes = {'num_classes': network.info.num_classes}
-        if loaded['tasks'] is not None:
+        if loaded.get('tasks') is not None:
             keys = ('inputs', 'tasks', 'task_channels', 'depth_range', 'aspp_dil')
             changes = {key: loaded[key] for key in keys if loaded[key] is not None}
         named = [models.create(name, **changes) for name in own]

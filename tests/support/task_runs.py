@@ -37,6 +37,6 @@ class TaskTraining(train_runs.Training):
     """A config and options of train.py for :data:`CONFIG`, with changes; None removes a key."""
 
     def __init__(self, data: Path, folder: Path, *options, **changes):
-        super().__init__(data, folder, '--workers', 0, *options)
+        super().__init__(data, folder, *IMPORT, '--workers', 0, *options)
         keys = {key: value for key, value in {**CONFIG, **changes}.items() if value is not None}
         self.config.write_text(yaml.safe_dump(keys))
