@@ -1,6 +1,7 @@
 """evaluate.py as a user runs it, on real CamVid images."""
 
 import json
+import re
 import shutil
 
 import cv2
@@ -18,6 +19,17 @@ PUBLISHED = {  # IoU of the weights, in float32 on the CPU
     'tree': 66.81, 'sign': 32.57, 'fence': 18.08, 'car': 70.75, 'pedestrian': 40.56,
     'bicyclist': 42.45,
 }  # fmt: skip
+
+
+def test_the_page_shows_the_published_scores():
+    """Those of the classes, and their mean, which the README has, too."""
+    table = (programs.PROJECT / 'docs' / 'evaluation.md').read_text().split('```')[3]
+    rows = dict(re.findall(r'^(\w+) +(\d+\.\d+)', table, re.MULTILINE))
+    ious = {name: float(iou) for name, iou in rows.items()}
+    assert ious == pytest.approx(PUBLISHED, abs=0.011)  # rounded
+    mean = re.search(r'^ +(\d+\.\d+)  mIoU$', table, re.MULTILINE)[1]
+    assert float(mean) == pytest.approx(sum(PUBLISHED.values()) / len(PUBLISHED), abs=0.01)
+    assert mean in (programs.PROJECT / 'README.md').read_text()
 
 
 @pytest.fixture

@@ -13,12 +13,23 @@ from unittest import mock
 from common.command import run_command
 from support import programs
 
-# Every option of these is in some document.
-DOCUMENTED = (
-    'train.py', 'infer.py', 'evaluate.py', 'runtime/segment.py', 'engine.export', 'engine.serve',
-    'engine.report', 'datasets.prepare', 'datasets.prepare flow', 'datasets.prepare init',
-    'datasets.prepare polygons', 'datasets.prepare split', 'models.convert',
-)  # fmt: skip
+# Every option of these is in one of the command's pages, by their names.
+PAGES_OF = {
+    'train.py': ('training', 'tasks'),
+    'infer.py': ('segmenting', 'tasks'),
+    'evaluate.py': ('evaluation', 'tasks'),
+    'runtime/segment.py': ('export',),
+    'engine.export': ('export', 'evaluation'),
+    'engine.serve': ('serve', 'segmenting'),
+    'engine.report': ('training',),
+    'datasets.prepare': ('datasets', 'tasks'),
+    'datasets.prepare flow': ('datasets', 'tasks'),
+    'datasets.prepare init': ('datasets', 'own-data'),
+    'datasets.prepare polygons': ('datasets', 'own-data'),
+    'datasets.prepare split': ('datasets', 'own-data'),
+    'models.convert': ('networks', 'tasks'),
+}
+COMMON = {'--help', '--version', '--debug'}  # of all commands: any page has them
 OTHERS = (
     'datasets.show', 'engine.config', 'engine.environment', 'models', 'models.complexity', 'fuzz',
     'benchmarks', 'benchmarks.suite', 'tools/update_docs.py',
@@ -27,7 +38,7 @@ WITHOUT_THE_FRAME = ('runtime/segment.py', 'tools/update_docs.py')  # of common.
 # By the word of a command line; a script by its path, or its name elsewhere.
 PROGRAMS = {
     word: name
-    for name in (*DOCUMENTED, *OTHERS)
+    for name in (*PAGES_OF, *OTHERS)
     for word in {name, Path(name).name}
     if ' ' not in name
 }
@@ -40,6 +51,7 @@ FOREIGN = {
     'TensorBoard': '--logdir',
 }
 OPTION = re.compile(r'(?<![\w-])--[a-z][a-z0-9]*(?:-[a-z0-9]+)*')
+SHORT = re.compile(r'(?<![\w-])-[a-z]+(?![\w-])')
 
 
 class _SeenParser(BaseException):  # no error, so that no command reports it
@@ -67,7 +79,7 @@ def options_of(program: str) -> frozenset[str]:
 def all_options() -> frozenset[str]:
     """Return the options that documents may name."""
     foreign = ' '.join(FOREIGN.values()).split()
-    return frozenset(foreign).union(*map(options_of, (*DOCUMENTED, *OTHERS)))
+    return frozenset(foreign).union(*map(options_of, (*PAGES_OF, *OTHERS)))
 
 
 def _parser(program: str) -> ArgumentParser:
@@ -109,6 +121,11 @@ def named_in(text: str) -> set[str]:
     return set(OPTION.findall(text))
 
 
+def short_ones_in(text: str) -> set[str]:
+    """Return what looks like an option with one hyphen, also those of other programs."""
+    return set(SHORT.findall(text))
+
+
 def unknown_in(command: str) -> list[str]:
     """Return the options in a line of commands that their programs do not have.
 
@@ -128,7 +145,7 @@ def unknown_in(command: str) -> list[str]:
         ):
             name = PROGRAMS[word] if word in PROGRAMS else PROGRAMS[Path(word).name]
             following = f'{name} {words[number + 1]}' if number + 1 < len(words) else ''
-            known = options_of(following if following in DOCUMENTED else name)
+            known = options_of(following if following in PAGES_OF else name)
         elif known is not None and re.match('-{1,2}[a-zA-Z]', word):
             option = word.partition('=')[0]
             found += [] if option in known else [option]
