@@ -30,6 +30,13 @@ def moved(image, right, down):
     return cv2.warpAffine(image, matrix, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT)
 
 
+def write_video(clip, path, frames=5):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 10, (96, 64))
+    for number in range(frames):
+        writer.write(cv2.imread(str(clip / f'images/clip_{number:03d}.png')))
+    writer.release()
+
+
 def run(*words):
     return prepare.run(['flow', *map(str, words)])
 
@@ -115,7 +122,23 @@ def test_an_interrupted_run_resumes(clip, capsys):
     capsys.readouterr()
     assert run(*words, '--method', 'dis') == 2
     error = capsys.readouterr().err
-    assert 'were computed with method farneback, height 32; repeat the command with these' in error
+    frames_of_it = clip.resolve() / 'images'
+    assert f'were computed with method farneback, height 32, frames {frames_of_it}; rep' in error
+
+
+def test_frames_of_another_folder_with_the_same_names_are_refused(clip, capsys):
+    words = '-o', clip / 'flow', '--height', 32
+    assert run(clip / 'images', *words) == command.DONE
+    shutil.copytree(clip / 'images', clip / 'other')
+    capsys.readouterr()
+    assert run(clip / 'other', *words) == 2
+    error = capsys.readouterr().err
+    assert f'frames {clip.resolve()}/images; repeat the command with these, or name a new' in error
+    (clip / 'moved').mkdir()
+    for folder in ('images', 'flow'):
+        (clip / folder).rename(clip / 'moved' / folder)
+    assert run(clip / 'moved/images', '-o', clip / 'moved/flow', '--height', 32) == command.DONE
+    assert '4 were up to date' in capsys.readouterr().out
 
 
 def test_results_do_not_depend_on_the_number_of_processes(clip):
@@ -183,13 +206,10 @@ def test_the_last_number_that_differs_counts_the_frames(tmp_path, names, expecte
 
 def test_a_video_is_split_into_frames_first(clip, capsys):
     video = clip / 'clip.avi'
-    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*'MJPG'), 10, (96, 64))
-    for number in range(5):
-        writer.write(cv2.imread(str(clip / f'images/clip_{number:03d}.png')))
-    writer.release()
+    write_video(clip, video)
     words = video, '-o', clip / 'flow', '--images', clip / 'frames'
     assert run(*words) == command.DONE
-    assert sorted(p.name for p in (clip / 'frames').iterdir()) == [
+    assert sorted(p.name for p in (clip / 'frames').glob('[!.]*')) == [
         f'{number:06d}.png' for number in range(5)
     ]
     flow = optical_flow.read(clip / 'flow/000003.png')[12:-12, 16:-16]
@@ -197,6 +217,21 @@ def test_a_video_is_split_into_frames_first(clip, capsys):
     capsys.readouterr()
     assert run(*words) == command.DONE
     assert '0 pictures of flow written, 4 were up to date' in capsys.readouterr().out
+
+
+def test_frames_of_another_video_are_refused(clip, capsys):
+    for name in ('a.avi', 'b.avi'):
+        write_video(clip, clip / name)
+    words = '-o', clip / 'flow', '--images', clip / 'frames'
+    assert run(clip / 'a.avi', *words) == command.DONE
+    assert run(clip / 'b.avi', *words) == 2
+    assert '/frames: contains frames of another video (video a.avi, ' in capsys.readouterr().err
+    write_video(clip, clip / 'a.avi', frames=4)
+    assert run(clip / 'a.avi', *words) == 2
+    (clip / 'frames/.video.json').unlink()
+    capsys.readouterr()
+    assert run(clip / 'a.avi', *words) == 2
+    assert 'contains images, but no .video.json that says of which' in capsys.readouterr().err
 
 
 def test_movements_that_a_file_cannot_hold_are_counted(tmp_path, capsys):
