@@ -61,6 +61,11 @@ class Sample:
     targets: tuple[tuple[str, Path], ...] = ()
     companions: tuple[Path, ...] = ()
 
+    @property
+    def has_targets(self) -> bool:
+        """Whether there is a label, or a target of any task."""
+        return self.label is not None or bool(self.targets)
+
     def target(self, task: str) -> Path | None:
         """Return the file of a task; None without one."""
         return dict(self.targets).get(task)

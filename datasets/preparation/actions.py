@@ -222,7 +222,7 @@ def _pack(context: ActionContext) -> tuple[dict[str, Any], int]:
     splits, missing = _splits(context, complete=True)
     _warn_of_turned(splits)
     for dataset in splits:
-        if all(sample.label is None for sample in dataset):
+        if not any(sample.has_targets for sample in dataset):
             LOG.info('%s is skipped: it has no labels', dataset.split)
             continue
         folder = target / dataset.split
@@ -236,7 +236,7 @@ def _pack(context: ActionContext) -> tuple[dict[str, Any], int]:
 def _warn_of_turned(splits: Sequence[Dataset]) -> None:
     found = []
     for dataset in splits:
-        labelled = [i for i, sample in enumerate(dataset) if sample.label is not None]
+        labelled = [i for i, sample in enumerate(dataset) if sample.has_targets]
         found.append((dataset, turned.turned_images(dataset, labelled)))
     turned.warn(found, '--exif-orientation {0} (config key: exif_orientation)')
 

@@ -31,7 +31,7 @@ class Statistics:
 
     Attributes:
         samples: Number of samples.
-        values: (3, 256) int64, histograms of the red, green and blue channel.
+        values: (3, 256) int64, histograms of the red, green and blue channel of camera images.
         pixels: (C,) int64, number of pixels of each class, n_c.
         pixels_beside: (C,) int64, for each class the labelled pixels of all images that show it.
         ignored: Number of pixels without a class.
@@ -113,5 +113,6 @@ def compute_statistics(dataset: Dataset, processes: int = 1) -> Statistics:
 def _count(dataset: Dataset, index: int) -> tuple[np.ndarray, LabelScan]:
     """Return the histograms of a sample's red, green and blue, (3, 256), and its label's scan."""
     image, label, fact = dataset.examined_pair(index)
-    channels = [np.bincount(image[..., channel].ravel(), minlength=256) for channel in (2, 1, 0)]
+    # The camera image is the last of several pictures.
+    channels = [np.bincount(image[..., channel].ravel(), minlength=256) for channel in (-1, -2, -3)]
     return np.stack(channels), label_scan.scan_of_label(dataset[index].label, label, fact)

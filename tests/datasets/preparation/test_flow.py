@@ -168,6 +168,12 @@ def test_cityscapes_images_follow_frames_of_the_sequences(tmp_path, capsys):
         for number in (17, 18, 19):
             frame = f'{name[:-6]}{number:06d}_leftImg8bit.png'
             write_png(sequence / frame, moved(textured(64, 128), 4 * (number - 18), 0))
+    (tmp_path / 'leftImg8bit_sequence').rename(tmp_path / 'elsewhere')
+    assert run(tmp_path, '-o', tmp_path / 'flow') == 2
+    error = capsys.readouterr().err
+    assert 'no leftImg8bit_sequence, which has' in error
+    assert 'unpack leftImg8bit_sequence_trainvaltest.zip there' in error
+    (tmp_path / 'elsewhere').rename(tmp_path / 'leftImg8bit_sequence')
     assert run(tmp_path, '--height', 32) == command.DONE
     out = capsys.readouterr().out
     assert '1 pictures of flow written, 0 were up to date, 0 failed' in out
@@ -189,6 +195,11 @@ def test_cityscapes_images_follow_frames_of_the_sequences(tmp_path, capsys):
             {'a_000000_000019_leftImg8bit': 'a_000000_000018_leftImg8bit'},
         ),
         (['p/1.png', 'p/2.png', 'q/3.png'], {'p/2': 'p/1'}),
+        (
+            ['a_1.png', 'a_2.png', 'b_10.png', 'b_20.png', 'b_40.png'],
+            {'a_2': 'a_1', 'b_20': 'b_10'},
+        ),
+        (['a_1.png', 'a_01.png', 'a_2.png'], {'a_2': 'a_1'}),
         (['1.jpg', '2.png'], {'2': '1'}),
     ],
 )
