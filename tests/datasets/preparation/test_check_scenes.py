@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import datasets
-from common import command
-from datasets import prepare
+from common import command, once
+from datasets import prepare, show
 from datasets.preparation.check_scenes import check_scenes
 from datasets.preparation.statistics import compute_statistics
 from support import scene_data
@@ -136,6 +137,40 @@ def test_a_data_set_of_depth_needs_no_option(tmp_path, capsys):
         'kitti_depth val: 8 scenes, no problems',
         '8 scenes with depth',
     ]
+
+
+def test_statistics_of_two_pictures_are_those_of_the_camera_image(tmp_path, capsys):
+    scenes = scene_data.write_folder(tmp_path).values()
+    words = 'folder', '-d', tmp_path, '--inputs', 2, '--processes', 1
+    _, lines, _ = run(capsys, *words, '--stats')
+    pixels = np.concatenate([scene['image'].reshape(-1, 3) for scene in scenes])
+    mean = ', '.join(f'{value:.3f}' for value in pixels[:, ::-1].mean(axis=0))
+    assert f'mean: [{mean}]' in lines
+
+
+def test_turned_images_beside_depth_are_named(tmp_path, caplog, capsys):
+    """Depth alone is a target, too, in both commands."""
+    scene_data.write_folder(tmp_path, ['a'])
+    (tmp_path / 'images/a.png').unlink()
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(np.zeros((24, 40, 3), np.uint8)).save(tmp_path / 'images/a.jpg', exif=exif)
+    words = ['folder', '-d', str(tmp_path), '--tasks', 'depth', '--split', 'train']
+    for main, builder, action in (
+        (prepare.main, prepare.build_parser, ['--check']),
+        (show.main, show.build_parser, ['-o', str(tmp_path / 'sheet.png')]),
+    ):
+        once.reset()
+        caplog.clear()
+        assert command.run_command(builder, main, [*words, *action]) == 0
+        assert any('1 of 1 images have an EXIF orientation' in line for line in caplog.messages)
+
+
+def test_depth_alone_is_not_packed(tmp_path, capsys):
+    write_kitti(tmp_path / 'data', [('train', '2011_09_26_drive_0001_sync')])
+    words = 'kitti_depth', '-d', tmp_path / 'data', '--split', 'train'
+    status, _, error = run(capsys, *words, '--pack', tmp_path / 'packed')
+    assert status == 2 and 'neither several inputs nor tasks' in error
 
 
 def test_scenes_are_not_packed(tmp_path, capsys):
