@@ -72,6 +72,8 @@ def test_the_command_writes_a_sheet_or_reports_a_mistake(root, tmp_path, capsys)
         (('--split', 'val', '-o', 'a.png'), 'nothing found for the split val'),
         (('-o', 'a.xyz'), 'OpenCV writes no .xyz'),
         (('-n', '0', '-o', 'a.png'), '-n 0: must be at least 1'),
+        (('--input-folder', 'x', '-o', 'a.png'), '--input-folder x: needs --inputs 2'),
+        (('--input-kind', 'flow', '-o', 'a.png'), '--input-kind flow: needs --inputs 2'),
         ((), 'the following arguments are required: -o/--output'),
     ):
         words = ['camvid', '-d', str(root), *options]
