@@ -9,7 +9,8 @@ import datasets
 from common import command
 from datasets import show
 from datasets.readers import layout
-from support import programs, stand_ins
+from datasets.scene_pictures import cells_of
+from support import programs, scene_data, stand_ins
 
 
 @pytest.fixture
@@ -61,6 +62,22 @@ def test_a_row_without_labels_has_only_the_image(root):
     dataset = datasets.open('camvid', root, 'test', root / 'test.lst')
     sheet = show.contact_sheet(dataset, 8)
     assert cell(sheet, 0, 1, 1) == [255, 255, 255]
+
+
+def test_a_test_split_shows_the_targets_that_it_has(tmp_path):
+    scene_data.write_folder(tmp_path, ['train/a', 'test/b', 'test/c', 'test/d'])
+    for file in ('depth/test/b.png', 'labels/test/c.png', 'motion/test/c_m.png'):
+        (tmp_path / file).unlink()
+    for folder, ending in (('depth', ''), ('labels', ''), ('motion', '_m')):
+        (tmp_path / f'{folder}/test/d{ending}.png').unlink()
+    dataset = datasets.open('folder', tmp_path, 'test', wanted=scene_data.ALL)
+    cells = [cells_of(dataset, index, (64, 64), 0.5) for index in range(3)]
+    assert [[cell.task for cell in row] for row in cells] == [
+        [None, None, 'segmentation', 'motion'],
+        [None, None, 'depth'],
+        [None, None],
+    ]
+    assert show.contact_sheet(dataset, 3).shape[1] == 5 * 488 + 8
 
 
 def test_the_command_writes_a_sheet_or_reports_a_mistake(root, tmp_path, capsys):

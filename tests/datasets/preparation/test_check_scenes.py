@@ -107,6 +107,22 @@ def test_missing_files_of_cityscapes_are_all_reported(tmp_path, capsys):
     assert 'cityscapes train: 4 scenes, 4 problems' in lines
 
 
+def test_a_missing_file_hides_no_other_problem(tmp_path):
+    """Motion needs no camera file, and a camera image without flow is no flow."""
+    write_cityscapes(tmp_path, [('train', 'ulm', 'ulm_000000_000000')])
+    (tmp_path / 'camera/train/ulm/ulm_000000_000000_camera.json').unlink()
+    flow = 'leftImg8bit_flow_confidence_768x384/train/ulm/ulm_000000_000000_leftImg8bit.png'
+    (tmp_path / flow).unlink()
+    grey = np.zeros((16, 32), np.uint8)
+    write_png(tmp_path / 'leftImg8bit/train/ulm/ulm_000000_000000_leftImg8bit.png', grey)
+    motion = tmp_path / 'gtFine/train/ulm/ulm_000000_000000_gtFine_labelTrainIds_motion.png'
+    write_png(motion, np.full((16, 32), 7, np.uint8))
+    dataset = datasets.open('cityscapes', tmp_path, 'train', complete=False, wanted=scene_data.ALL)
+    kinds = [(each.kind, each.file.name) for each in check_scenes(dataset).problems]
+    image = 'ulm_000000_000000_leftImg8bit.png'
+    assert kinds == [('missing', image), ('missing', image), ('label', motion.name)]
+
+
 def test_the_commands_print_facts_of_each_task(tmp_path, capsys):
     scene_data.write_folder(tmp_path)
     facts = tmp_path / 'facts.json'
