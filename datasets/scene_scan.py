@@ -21,7 +21,7 @@ from datasets import formats, optical_flow, scenes
 from datasets.dataset import Dataset
 from datasets.info import DataError
 from datasets.label_scan import place_of
-from datasets.samples import regular_file
+from datasets.samples import count_of, regular_file
 
 MAX_SCENES = 5000  # of larger splits, as many are examined, evenly spread
 MAX_READ_SCENES = 100  # whose depth and flow are read
@@ -136,8 +136,9 @@ def judge(dataset: Dataset, scan: SceneScan) -> None:
     for task, facts in scan.depths.items():
         if facts.files and not facts.known:
             raise DataError(
-                f'{place_of(dataset)} has no pixel of known {task} in {facts.files} files; a value '
-                'of 0 means unknown, so they hold nothing to learn'
+                f'{place_of(dataset)} has no pixel of known {task} in '
+                f'{count_of(facts.files, "file")}; a value of 0 means unknown, so there is nothing '
+                'to learn'
             )
         warn_if_implausible(dataset, task, facts)
     warn_of_movements(dataset, scan.movements)

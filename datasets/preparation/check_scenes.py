@@ -132,7 +132,7 @@ def _unpaired(dataset: Dataset) -> list[Problem]:
         expected += [path for _, path in sample.targets]
         lacking = [f'{path} is missing' for path in expected if not path.exists()]
         if len(dataset.flow) > 1 and not sample.pictures:
-            lacking.append('it has no second picture')
+            lacking.append('it has no first picture')
         lacking += [
             f'it has no {task}'
             for task in (_tasks(dataset) if with_targets and dataset.tasks else ())

@@ -31,7 +31,7 @@ from datasets import depth_files
 from datasets.info import DataError, TaskClasses
 from datasets.keys import IMAGE
 from datasets.readers import label_files, layout, trees
-from datasets.samples import FoundSamples, Sample, SceneFiles, UnusedFile, without_image
+from datasets.samples import FoundSamples, Sample, SceneFiles, UnusedFile, called, without_image
 
 DEPTH, MOTION = 'depth', 'motion'
 MOTION_CLASSES = TaskClasses(MOTION, ('static', 'moving'), ((110, 110, 110), (220, 20, 60)))
@@ -97,7 +97,7 @@ def _first_pictures(
     layout.check_first_folder(folder, root / IMAGES)
     if folder.name != SEQUENCES:
         firsts = _frames(folder / split)
-        return firsts, trees.without(firsts, images, without_image(str(wanted.input_kind)))
+        return firsts, trees.without(firsts, images, without_image(called(wanted.input_kind)))
     if wanted.input_kind != IMAGE:
         raise DataError(
             f'{folder}: holds camera images, not optical flow; set input_kind: image for the frame '

@@ -13,6 +13,7 @@ from datasets.samples import (
     Sample,
     SceneFiles,
     UnusedFile,
+    called,
     without_image,
 )
 
@@ -31,7 +32,7 @@ class _Partners:
 
     Attributes:
         role: One of the roles at the top of this file.
-        kind: ``label``, the name of a task, or ``flow`` or ``image`` for further pictures.
+        kind: ``label``, the name of a task, or what further pictures are called.
         files: The files by name.
     """
 
@@ -138,7 +139,7 @@ def files_of(root: Path, description: Description, wanted: SceneFiles) -> Folder
     masks = {name: path for name, path in masks.items() if path not in further}
     partners = [_Partners(TARGET, task, of_task[task]) for task in wanted.tasks if task in of_task]
     if wanted.inputs > 1:
-        partners += [_Partners(PICTURE, wanted.input_kind or '', files) for files in firsts]
+        partners += [_Partners(PICTURE, called(wanted.input_kind), files) for files in firsts]
     wrong = trees.tree(labels, _NO_MASKS, description.label_suffix, leave_out=images).files
     masks |= {
         name: path

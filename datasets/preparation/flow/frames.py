@@ -9,6 +9,7 @@ from pathlib import Path
 from datasets.info import DataError
 from datasets.readers import layout, trees
 from datasets.readers.cityscapes_tasks import IMAGE_ENDING, IMAGES, SEQUENCES, name_before
+from datasets.samples import count_of
 
 _DIGITS = re.compile(r'\d+')
 _MAX_DIGITS = 15  # of a frame's number
@@ -93,8 +94,8 @@ def of_folder(folder: Path) -> FoundFrames:
         before |= _names_before(names)
     if not before:
         raise DataError(
-            f'{folder}: {len(found.files)} images, but no two that follow each other; frames need '
-            'numbers in their names, such as clip_0001.png and clip_0002.png'
+            f'{folder}: {count_of(len(found.files), "image")}, but no two that follow each other; '
+            'frames need numbers in their names, such as clip_0001.png and clip_0002.png'
         )
     names_in_order = sorted(found.files)
     return FoundFrames(

@@ -24,6 +24,7 @@ from datasets import formats, png_chunks
 from datasets.image_files import read_image, write_image
 from datasets.info import DataError
 from datasets.keys import ImageReading
+from datasets.optical_flow import LONGEST
 from datasets.preparation.flow import frames
 from datasets.preparation.flow.compute import SMALLEST_SIDE, flow_picture
 from datasets.preparation.flow.frames import FoundFrames, FramePair
@@ -31,6 +32,7 @@ from datasets.preparation.flow.settings import FlowSettings
 from datasets.preparation.flow.video_frames import VideoOpener, write_frames
 from datasets.preparation.settings import number_of_processes
 from datasets.readers.cityscapes_tasks import FLOW_FOLDER
+from datasets.samples import count_of
 
 RECORD = '.flow.json'  # hidden, as the folder is one of a data set
 CITYSCAPES_HEIGHT = 384
@@ -205,17 +207,17 @@ def _report(outcomes: Sequence[_Outcome], found: FoundFrames, output: Path) -> i
     kept, cut = (sum(getattr(outcome, key) for outcome in outcomes) for key in ('kept', 'cut'))
     written = len(outcomes) - kept - len(problems)
     print(
-        f'{one_line(output)}: {written} pictures of flow written, {kept} were up to date, '
+        f'{one_line(output)}: {count_of(written, "picture")} of flow written, {kept} up to date, '
         f'{len(problems)} failed'
     )
     if found.alone:
         print(
-            f'{len(found.alone)} frames have no frame before: '
+            f'{count_of(len(found.alone), "frame")} without a frame before: '
             f'{first_names([path.name for path in found.alone])}'
         )
     if cut:
         print(
-            f'{cut} pictures hold movements of more than 127 pixels, which are cut; a smaller '
-            '--height avoids it'
+            f'{count_of(cut, "picture")} with movements of more than {LONGEST} pixels, which are '
+            'cut; a smaller --height avoids it'
         )
     return SOME_FAILED if problems else DONE

@@ -11,6 +11,7 @@ from common import command, once
 from datasets import prepare, show
 from datasets.preparation.check_scenes import check_scenes
 from datasets.preparation.statistics import compute_statistics
+from datasets.samples import SceneFiles
 from support import scene_data
 from support.street_scenes import write_cityscapes, write_kitti, write_png
 
@@ -103,7 +104,7 @@ def test_missing_files_of_cityscapes_are_all_reported(tmp_path, capsys):
     assert status == command.SOME_FAILED
     for file in missing[:3]:
         assert any(line.endswith(f'{tmp_path / file} is missing') for line in lines), file
-    assert any('000003_leftImg8bit.png: it has no second picture' in line for line in lines)
+    assert any('000003_leftImg8bit.png: it has no first picture' in line for line in lines)
     assert 'cityscapes train: 4 scenes, 4 problems' in lines
 
 
@@ -136,17 +137,25 @@ def test_the_commands_print_facts_of_each_task(tmp_path, capsys):
     assert any(line.startswith('depth: 4 files, ') and 'median' in line for line in lines)
     assert any(line.startswith('moving') for line in lines)
     results = json.loads(facts.read_text())
+    means = [line for line in lines if line.startswith('mean: ')]
     stats = results['stats']['train']['tasks']
     view = datasets.open('folder', tmp_path, 'train', wanted=scene_data.ALL).of_task('motion')
     expected = compute_statistics(view)
+    assert len(means) == 1 and results['stats']['train']['std'] == expected.std.tolist()
     assert stats['motion']['enet'] == dict(zip(('static', 'moving'), expected.enet().tolist()))
     assert stats['depth'] == results['check']['train']['tasks']['depth']
 
 
 def test_a_data_set_of_depth_needs_no_option(tmp_path, capsys):
     write_kitti(tmp_path, [('train', '2011_09_26_drive_0001_sync'), ('val', '2011_09_28_x')])
-    status, lines, _ = run(capsys, 'kitti_depth', '-d', tmp_path, '--check', '--stats')
+    values = tmp_path / 'values.json'
+    words = 'kitti_depth', '-d', tmp_path, '--check', '--stats', '--json', values
+    status, lines, _ = run(capsys, *words)
     assert status == 0
+    dataset = datasets.open('kitti_depth', tmp_path, 'train', wanted=SceneFiles(tasks=('depth',)))
+    pixels = np.concatenate([dataset.image(i).reshape(-1, 3) for i in range(len(dataset))])
+    found = json.loads(values.read_text())['stats']['train']['mean']
+    assert np.allclose(found, pixels[:, ::-1].mean(axis=0), rtol=1e-9)
     assert [line for line in lines if 'scenes' in line] == [
         'kitti_depth train: 8 scenes, no problems',
         '8 scenes with depth',

@@ -131,6 +131,15 @@ def test_the_images_are_no_first_pictures(tmp_path, folder):
         opened(tmp_path, wanted=SceneFiles(2, input_folder=folder))
 
 
+def test_first_pictures_that_are_images_are_called_so(tmp_path):
+    scene_data.write_folder(tmp_path)
+    for file in ('flow/a.png', 'images/b.png'):
+        (tmp_path / file).unlink()
+    found = opened(tmp_path, wanted=SceneFiles(2, input_kind='image')).describe()
+    assert 'images/a.png (no first picture)' in found
+    assert 'flow/b.png (first picture without an image)' in found
+
+
 def test_the_test_split_has_pictures_without_targets(tmp_path):
     scene_data.write_folder(tmp_path, ['train/a', 'test/b'])
     for folder in ('depth', 'labels'):
