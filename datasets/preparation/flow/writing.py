@@ -71,7 +71,7 @@ def write_flow(settings: FlowSettings, open_video: VideoOpener) -> int:
         raise UserError(f'--height {settings.height}: must be at least {SMALLEST_SIDE}')
     source = files.expanded(settings.source, 'write the full path')
     found, folder, output, height = _find(settings, source, open_video)
-    own = {
+    own: dict[str, object] = {
         'method': settings.method,
         'height': height,
         # A data set that is moved with its flow keeps this path.
