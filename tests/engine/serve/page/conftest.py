@@ -65,8 +65,13 @@ def visit(browser, server):
         return page, watch
 
     yield open_page
-    for context, watch in contexts:
-        assert watch.errors == []
-        assert {urlsplit(url).netloc for url in watch.requests if url.startswith('http')} == {host}
-        assert context.cookies() == []
-        context.close()
+    try:
+        for context, watch in contexts:
+            assert watch.errors == []
+            hosts = {urlsplit(url).netloc for url in watch.requests if url.startswith('http')}
+            assert hosts == {host}
+            assert context.cookies() == []
+    finally:
+        for context, _ in contexts:
+            context.close()
+        server.wait_for_workers()
