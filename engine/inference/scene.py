@@ -52,6 +52,10 @@ class Scene:
         """Raise ``InputError`` unless the network takes as many pictures, of the same shape."""
         if len(self.pictures) != info.inputs:
             raise InputError(wrong_number(len(self.pictures), info))
+        self.check_shapes()
+
+    def check_shapes(self) -> None:
+        """Raise ``InputError`` unless all pictures have the shape of the camera image."""
         for picture in self.pictures:
             if not same_shape(size_of(picture), self.size):
                 (own_height, own_width), (height, width) = size_of(picture), self.size

@@ -80,9 +80,12 @@ class ServedModel:
 
     def segment(self, data, query='', name='photo.png', **headers):
         """Upload a file as the field ``image``."""
-        body = multipart(('image', name, data))
+        return self.upload(('image', name, data), query=query, **headers)
+
+    def upload(self, *parts, query='', **headers):
+        """Upload parts of a body, see :func:`multipart`."""
         return self.request(
-            'POST', f'/segment{query}', body, {**MULTIPART_HEADER, **_spelled(headers)}
+            'POST', f'/segment{query}', multipart(*parts), {**MULTIPART_HEADER, **_spelled(headers)}
         )
 
 
