@@ -40,7 +40,7 @@ def paint_depth(depth: np.ndarray, limits: tuple[float, float] | None = None) ->
     Returns:
         (H, W, 3) uint8, BGR.
     """
-    low, high = _usable(limits or depth_limits(depth))
+    low, high = usable_limits(limits or depth_limits(depth))
     known = depth > 0
     share = np.zeros(depth.shape)
     share[known] = np.log(high / depth[known]) / math.log(high / low)
@@ -64,7 +64,7 @@ def depth_bar(height: int, width: int, limits: tuple[float, float]) -> np.ndarra
     Returns:
         (height, width, 3) uint8, BGR.
     """
-    low, high = _usable(limits)
+    low, high = usable_limits(limits)
     column = np.linspace(0, 1, height)[:, None].repeat(max(1, width // 4), axis=1)
     panel = Image.new('RGB', (width, height), _PAPER)
     bar = cv2.cvtColor(_of_share(column, np.ones(column.shape, bool)), cv2.COLOR_BGR2RGB)
@@ -91,7 +91,7 @@ def depth_bar(height: int, width: int, limits: tuple[float, float]) -> np.ndarra
 
 def ticks(limits: tuple[float, float]) -> list[float]:
     """Return round depths in metres between the ends of the colours, which a bar names."""
-    low, high = _usable(limits)
+    low, high = usable_limits(limits)
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     return [
         tick
@@ -99,6 +99,12 @@ def ticks(limits: tuple[float, float]) -> list[float]:
         for first in _TICKS
         if low <= (tick := first * 10.0**power) <= high
     ]
+
+
+def usable_limits(limits: tuple[float, float]) -> tuple[float, float]:
+    """Return the ends of the colours that a logarithm can take."""
+    low = max(limits[0], 1e-3)
+    return low, max(limits[1], low * _SMALLEST_RATIO)
 
 
 def paint_flow(picture: np.ndarray) -> np.ndarray:
@@ -129,9 +135,3 @@ def _of_share(share: np.ndarray, known: np.ndarray) -> np.ndarray:
     colours = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO)
     colours[~known] = UNKNOWN
     return colours
-
-
-def _usable(limits: tuple[float, float]) -> tuple[float, float]:
-    """Return limits that a logarithm can take."""
-    low = max(limits[0], 1e-3)
-    return low, max(limits[1], low * _SMALLEST_RATIO)

@@ -66,7 +66,8 @@ def _class_parts(result: Segmentation, include: Sequence[Part]) -> dict[str, Any
 
 
 def _depth_task(result: DepthMap, include: Sequence[Part]) -> schemas.DepthTask:
-    (near, far), (median, low, high) = result.limits, result.range
+    near, far = value_colours.usable_limits(result.limits)
+    median, low, high = result.range
     task = schemas.DepthTask(
         kind='depth',
         median=median,
@@ -76,7 +77,6 @@ def _depth_task(result: DepthMap, include: Sequence[Part]) -> schemas.DepthTask:
             near=near,
             far=far,
             marks=value_colours.ticks((near, far)),
-            ramp=[hexadecimal(colour) for colour in value_colours.ramp()],
         ),
     )
     if Part.PICTURES in include:
@@ -85,7 +85,10 @@ def _depth_task(result: DepthMap, include: Sequence[Part]) -> schemas.DepthTask:
             overlay=_base64(encode_image('.png', result.picture())),
         )
     if Part.PIXELS in include:
-        task.pixels = schemas.DepthPixels(depth=_compressed(depth_files.values_of(result.known)))
+        task.pixels = schemas.DepthPixels(
+            depth=_compressed(depth_files.values_of(result.known)),
+            ramp=[hexadecimal(colour) for colour in value_colours.ramp()],
+        )
     return task
 
 

@@ -157,7 +157,6 @@ class DepthColours(BaseModel):
     near: float = Field(description='metres of the nearest colour')
     far: float = Field(description='metres of the farthest colour')
     marks: list[float] = Field(description='round depths between them, in metres, for a scale bar')
-    ramp: list[str] = Field(description='256 colours from far to near', examples=[['#30123b']])
 
 
 class DepthPictures(BaseModel):
@@ -171,6 +170,7 @@ class DepthPixels(BaseModel):
     """Rows from the top, as base64 of zlib-compressed bytes."""
 
     depth: str = Field(description='metres times 256, two bytes a pixel, the lower one first')
+    ramp: list[str] = Field(description='256 colours from far to near', examples=[['#30123b']])
 
 
 class DepthTask(BaseModel):

@@ -115,7 +115,7 @@ def test_json_has_every_task(server, expected):
     for kind, query in (('depth', '?task=depth'), ('overlay', '?task=depth&output=overlay')):
         assert base64.b64decode(depth['pictures'][kind]) == server.upload(*PARTS, query=query).body
     colours = depth['colours']
-    assert len(colours['ramp']) == 256
+    assert len(depth['pixels']['ramp']) == 256
     assert colours['near'] < min(colours['marks']) < max(colours['marks']) < colours['far']
     plain = server.upload(*PARTS, query='?output=json').json['tasks']
     assert not any(task.keys() & {'pixels', 'pictures'} for task in plain.values())
