@@ -41,6 +41,7 @@ export class Tasks {
     const depth = task?.kind === 'depth';
     for (const id of ['depth-card', 'depth-scale', 'save-depth', 'save-colours']) byId(id).hidden = !depth;
     for (const id of ['classes-card', 'confidence-choice', 'save-labels', 'save-palette']) byId(id).hidden = depth;
+    byId('views').classList.toggle('narrow-only', depth);   // beside the original, there is no choice
     if (depth) describeDepth(task);
   }
 }
@@ -53,7 +54,7 @@ function choice(name) {
 function describeDepth({ name, median, low, high, colours, pixels }) {
   byId('depth-title').textContent = name === 'depth' ? 'Depth' : `Depth: ${name}`;
   byId('depths').replaceChildren(...Object.entries({
-    Median: words.metres(median), '90 % of the pixels': `${words.metres(low)} to ${words.metres(high)}`,
+    Median: words.metres(median), '90 % of the pixels': `${words.metres(low).slice(0, -2)} to ${words.metres(high)}`,
   }).flatMap(([term, value]) => [make('dt', {}, term), make('dd', {}, value)]));
   const context = byId('depth-ramp').getContext('2d');
   const row = new ImageData(new Uint8ClampedArray(rampTable([...pixels.ramp].reverse()).buffer), 256, 1);
