@@ -61,7 +61,10 @@ REGISTRATIONS = {
             (r'\Z', 'register(shapes)\n'),
         ],
     ),
-    'engine/training/losses/__init__.py': ('focal', [('losses import ', r'\g<0>focal, ')]),
+    'engine/training/losses/__init__.py': (
+        'focal',
+        [(r'losses import \(.*\n', r'\g<0>    focal,\n')],
+    ),
     'datasets/loading/augmentations/__init__.py': (
         'centre_crop',
         [

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from common.files import CACHE_VARIABLE
 from docs import blocks, commands, elsewhere, outputs, shortened, stage, yaml_parts
 from docs.session import SECONDS, Finished, PythonBlocks, end_group, read
 from docs.workshop import Workshop
@@ -58,7 +59,8 @@ class PageRun:
 
     def __post_init__(self):
         self._cwd = self.workshop.folder
-        self._environment = dict(self.workshop.environment)
+        cache = self.workshop.scratch / f'cache_{self.name}'  # empty, whichever page ran before
+        self._environment = {**self.workshop.environment, CACHE_VARIABLE: str(cache)}
         self._sources = self.workshop.sources()
         self._python: PythonBlocks | None = None
         self._background: list[subprocess.Popen] = []

@@ -33,3 +33,9 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path):
         'page.md, line 11: ../out.md#out: leaves pages/',
         'page.md, line 11: a.md#none: no such heading',
     ]
+
+
+def test_the_first_page_leads_to_every_other():
+    linked = {link.target.partition('#')[0] for link in links.of_page(DOCS / 'index.md')}
+    pages = {path.name for path in DOCS.iterdir() if path.suffix in ('.md', '.ipynb')}
+    assert pages - linked == {'index.md'}

@@ -80,7 +80,7 @@ def test_the_network_of_every_config_has_a_name():
         changes = {'num_classes': network.info.num_classes}
         if loaded.get('tasks') is not None:
             keys = ('inputs', 'tasks', 'task_channels', 'depth_range', 'aspp_dil')
-            changes = {key: loaded[key] for key in keys if loaded[key] is not None}
+            changes = {key: loaded[key] for key in keys if loaded.get(key) is not None}
         named = [models.create(name, **changes) for name in own]
         assert network.hyper in [other.hyper for other in named], path
 

@@ -86,7 +86,7 @@ def test_the_tables_are_complete():
     assert [len(rows) for rows in (USUAL, PUBLISHED, LOGS, RECOUNTS)] == [32, 22, 6, 9]
     notes = Counter(row['note'] for row in PUBLISHED)
     assert notes == {'': 14, '1': 4, '2': 2, '3': 1, '4': 1}
-    assert 'published for EdgeAI-Lite: 14 agree, 6 are explained' in ' '.join(PAGE.split())
+    assert 'segmentation: 14 agree, 6 are explained' in ' '.join(PAGE.split())
     assert all(note(number) for number in (1, 2, 3, 4))
 
 
