@@ -60,7 +60,7 @@ def check_wanted(known: Reader, info: DatasetInfo, root: Path, wanted: SceneFile
     if not os.path.isdir(root / str(wanted.input_folder)):  # pathlib refuses long names
         raise DataError(
             f'{root}: input_folder {short_text(str(wanted.input_folder))}: no such folder, but '
-            f'inputs: 2 needs the first picture of each scene there; {_remedy(wanted)}'
+            f'inputs: 2 needs a first picture of each scene there; {_remedy(wanted)}'
         )
     return wanted
 
