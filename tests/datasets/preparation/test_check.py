@@ -201,6 +201,8 @@ def test_many_ignored_pixels_may_be_a_background(rows, hint, tmp_path, capsys):
         (tmp_path / name).mkdir()
         write_image(tmp_path / name / 'a.png', picture)
     (tmp_path / 'dataset.yaml').write_text('classes: [box]\nignore: [255]\n')
+    for split in ('train', 'val'):
+        (tmp_path / f'{split}.txt').write_text('a\n')
     arguments = ['folder', '-d', str(tmp_path), '--check']
     assert run_command(prepare.build_parser, prepare.main, arguments) == 0
     printed = capsys.readouterr().out.splitlines()
