@@ -7,13 +7,15 @@ from pathlib import Path
 
 import datasets
 import models
+from common import files
 from common.errors import UserError
 from common.log import LOG
 from common.tasks import TaskKeys
 from datasets import Dataset
-from datasets.keys import DataKeys, ImageReading
+from datasets.keys import FLOW, DataKeys, ImageReading
 from datasets.loading import pack
 from datasets.readers import layout
+from datasets.readers.contract import TaskReader
 from datasets.samples import ONE_IMAGE_AND_LABEL, SceneFiles
 from engine.config.config import Config
 from engine.config.loading import class_info, data_set_info
@@ -76,6 +78,46 @@ def _wanted(config: Config) -> SceneFiles:
     if keys.inputs == 1:
         return SceneFiles(tasks=keys.tasks or ())
     return SceneFiles(keys.inputs, keys.tasks or (), data.input_folder, data.input_kind)
+
+
+def input_kind(config: Config, root: str | os.PathLike[str] | None = None) -> str:
+    """Return what the first of two pictures of a scene is: ``flow`` or ``image``.
+
+    The config decides, which a training completes with the kind that it has seen; else the data
+    set in ``root``; without either it is flow.
+
+    Args:
+        config: The config.
+        root: Root of the data set; None for the config's ``data_dir``, if it is there and readable.
+
+    Raises:
+        UserError: ``root`` is unreadable.
+    """
+    data = DataKeys.of(config)
+    if data.input_kind is not None:
+        return data.input_kind
+    folder = root or data.data_dir
+    if not folder or files.kind_of(Path(folder)) != 'folder':
+        return FLOW
+    try:
+        known = datasets.reader(data_set_info(config).name)
+        place = layout.locate(Path(folder), known.INFO)
+        first = known.first_input(place) if isinstance(known, TaskReader) else None
+    except datasets.DataError:
+        if root:
+            raise
+        first = None
+    return FLOW if first is None else first[1]
+
+
+def with_input_kind(config: Config, root: str | os.PathLike[str] | None = None) -> Config:
+    """Return the config with the :func:`input_kind` that it has, if its network takes two pictures.
+
+    So files that are made of the network keep it.
+    """
+    if models.describe(config).inputs == 1 or 'input_kind' in config:
+        return config
+    return config.completed({'input_kind': input_kind(config, root)}, 'the data set, or flow')
 
 
 def check_classes(

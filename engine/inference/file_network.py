@@ -14,6 +14,7 @@ from datasets.keys import DataKeys, ImageReading
 from engine.backends.settings import BackendSettings
 from engine.config import loading as configs
 from engine.config.config import Config
+from engine.config.data import with_input_kind
 from engine.device import context
 from engine.device.context import DeviceChoice
 from engine.device.settings import DeviceSettings
@@ -36,6 +37,7 @@ SIZE_KEYS = (
     'test_trained_area',
 )
 WINDOW_KEYS = ('test_window', 'test_stride')
+KEPT_KEYS = ('input_kind',)  # keys of a file's config that belong to its weights
 
 
 def load_config(
@@ -111,6 +113,7 @@ def load_file(
     choice = _choice(file, device)
     if backend.on_host:
         LOG.warning('--on-host has no effect: only NNabla on a GPU resizes on the device')
+    config = with_input_kind(config)
     runs = FileBackend(file, backend, choice)
     predictor = FilePredictor(file, runs)
     facts = file.facts
@@ -198,7 +201,8 @@ def _facts(file: ExportedFile) -> dict[str, Any]:
     facts = file.facts
     keys = ('classes', 'palette', 'num_classes', 'mean', 'std', 'channel_order')
     reading = {key: facts[key] for key in ImageReading().conversion if facts.get(key) is not None}
-    return {key: facts[key] for key in keys} | reading
+    kept = {key: facts['config'][key] for key in KEPT_KEYS if key in facts['config']}
+    return {key: facts[key] for key in keys} | reading | kept
 
 
 def _own_config(file: ExportedFile, given: Mapping[str, Any], set_by: Mapping[str, str]) -> Config:
@@ -265,4 +269,5 @@ def _described(config: Config) -> dict[str, Any]:
     network, data = models.create(config), DataKeys.of(config)
     info = {key: getattr(network.info, key) for key in ('mean', 'std', 'channel_order')}
     own = {'network': network.name, **network.hyper, **info}
+    own |= {key: config[key] for key in KEPT_KEYS if key in config}
     return {**own, 'classes': data.classes, 'palette': data.palette}

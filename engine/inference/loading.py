@@ -20,6 +20,7 @@ from engine.backends.calibration import Calibration
 from engine.backends.nnabla import NnablaBackend
 from engine.backends.settings import BackendSettings
 from engine.config.config import Config
+from engine.config.data import with_input_kind
 from engine.config.loading import class_info, data_set_info
 from engine.device import context
 from engine.device.context import DeviceChoice
@@ -60,8 +61,9 @@ def load(
         backend: Backend that computes the network; None selects NNabla, which runs no exported
             file.
         gpu: Index of the GPU.
-        data_dir: Folder of the data set, for the images that determine the 8-bit ranges and for
-            names of classes that neither config nor weights have; by default the config's.
+        data_dir: Folder of the data set, for the images that determine the 8-bit ranges, and for
+            names of classes and the kind of the first of two pictures where neither config nor
+            weights have them; by default the config's.
 
     Raises:
         UserError: The weights are missing or do not fit, or the device or the backend is
@@ -89,6 +91,7 @@ def load(
         )
         classes = models.weights.class_table(path)
         config = with_classes(_with_statistics(config, keys, path), classes, path)
+    config = with_input_kind(config, data_dir)
     info = class_info(config, data_dir)
     _report_generated_names(config, data_dir)
     network = models.create(config)

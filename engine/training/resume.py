@@ -12,6 +12,7 @@ from common.sections import plain
 from datasets.keys import DataKeys
 from datasets.loading.loader import Loader
 from engine.config import Config
+from engine.config.data import data_root, input_kind
 from engine.config.loading import DEFAULT_CONFIG
 from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
@@ -126,6 +127,9 @@ def check_changes(
     # States older than these keys have the network's.
     statistics = input_statistics.of_info(models.describe(before))
     before = {key: plain(value) for key, value in statistics.items()} | dict(before)
+    if 'input_kind' in config:  # states older than the key have the kind that the data set says
+        kind = input_kind(config.without('input_kind'), data_root(config))
+        before = {'input_kind': kind} | before
     now, then = SolverKeys.of(config), SolverKeys.of(before)
     if now.momentum_form is not None:
         # States older than the key have NNabla's form, then the only one.

@@ -7,6 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
+from engine import Segmenter
+from engine.config.settings import ConfigSettings
+from engine.export import exporting
+from engine.export.settings import ExportSettings, FormSettings
 from engine.runs import checkpoints
 from models import weights
 from support import task_runs
@@ -123,6 +127,40 @@ def test_initial_weights_and_a_network_of_depth_alone(whole, scenes, tmp_path):
     assert list(entry['tasks']) == ['depth']
     assert 'classes' not in (run / 'config.yaml').read_text()
     training.whole('run', '--resume', '--allow-changes', '--set', 'max_iter=2')
+
+
+@pytest.fixture
+def frames(scenes, tmp_path):
+    """The data set with the frame before in the place of flow, which dataset.yaml says."""
+    data = tmp_path / 'frames'
+    shutil.copytree(scenes, data)
+    with open(data / 'dataset.yaml', 'a') as file:
+        file.write('input_kind: image\n')
+    return data
+
+
+def test_a_run_keeps_what_its_data_are(frames, tmp_path):
+    """Its pictures, in exported files, too: the data can be elsewhere then."""
+    training = TaskTraining(frames, tmp_path, '--no-validation', max_iter=1)
+    run = training.whole('run')
+    shutil.rmtree(frames)
+    file = tmp_path / 'run.onnx'
+    form = FormSettings(size='32x64', output='maps')
+    settings = ExportSettings(
+        output_file=file, config=ConfigSettings(config_file=run / 'config.yaml'), form=form
+    )
+    assert exporting.export_network(settings) == 0
+    for segmenter in (Segmenter(run, context='cpu'), Segmenter(weights=file)):
+        assert segmenter.network.flow == (False, False)
+
+
+def test_states_of_older_versions_have_the_kind_of_their_data(frames, tmp_path):
+    training = TaskTraining(frames, tmp_path, '--no-validation', max_iter=1)
+    run = training.whole('run')
+    state = checkpoints.load(run / 'state.h5')
+    del state.config['input_kind']
+    checkpoints.save(run / 'state.h5', state)
+    training.whole('run', '--resume', '--set', 'max_iter=1')
 
 
 MISTAKES = [  # changes of the config, and the beginning of the message

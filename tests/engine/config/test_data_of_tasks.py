@@ -5,7 +5,8 @@ import pytest
 
 from common.errors import UserError
 from engine.config import class_info, loading
-from engine.config.data import check_classes, open_dataset
+from engine.config.data import check_classes, open_dataset, with_input_kind
+from engine.inference import scene
 from support import scene_data
 from support.street_scenes import write_cityscapes
 
@@ -126,3 +127,16 @@ def test_a_list_of_images_cannot_have_tasks(load, root):
     (root / 'list.txt').write_text('images/a.png labels/a.png\n')
     with pytest.raises(UserError, match='list.txt: a list names an image and a label a line'):
         open_dataset(load(ALL), 'train', root, root / 'list.txt')
+
+
+def test_the_kind_of_first_pictures_is_that_of_the_data(load, root):
+    """Inference treats them as training does: the data set decides where the config does not."""
+    (root / 'dataset.yaml').write_text(f'{scene_data.DESCRIPTION}input_kind: image\n')
+    config = load(f'{ALL}data_dir: {root}\n')
+    assert scene.flow_of(config, 2) == open_dataset(config, 'train').flow == (False, False)
+    assert scene.flow_of(load(f'{ALL}data_dir: {root}\ninput_kind: flow\n'), 2) == (True, False)
+    assert scene.flow_of(load(ALL), 2) == (True, False)
+    assert with_input_kind(load(ALL), root)['input_kind'] == 'image'
+    assert scene.flow_of(load('num_classes: 3\n'), 1) == (False,)
+    (root / 'dataset.yaml').unlink()
+    assert scene.flow_of(load(f'{ALL}data_dir: {root}\n'), 2) == (True, False)
