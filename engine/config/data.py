@@ -17,8 +17,10 @@ from datasets.loading import pack
 from datasets.readers import layout
 from datasets.readers.contract import TaskReader
 from datasets.samples import ONE_IMAGE_AND_LABEL, SceneFiles
+from engine.config import task_classes
 from engine.config.config import Config
 from engine.config.loading import class_info, data_set_info
+from engine.config.task_classes import TaskClassKeys
 from models.class_table import first_difference
 
 
@@ -120,8 +122,29 @@ def with_input_kind(config: Config, root: str | os.PathLike[str] | None = None) 
     return config.completed({'input_kind': input_kind(config, root)}, 'the data set, or flow')
 
 
+def check_further_classes(config: Config, root: Path, remedy: str) -> None:
+    """Compare the classes of further tasks that the config names with those of the data set.
+
+    Args:
+        config: The config, which selects the data set.
+        root: Root of the data set.
+        remedy: What to do about another order.
+
+    Raises:
+        UserError: The data set has the same classes in another order; see :func:`check_classes`.
+    """
+    source = f'the config {config.origin(task_classes.KEY)}'
+    for task, table in TaskClassKeys.of(config).tables().items():
+        check_classes(table.classes, source, config, root, remedy, task)
+
+
 def check_classes(
-    names: Sequence[str] | None, source: str, config: Config, root: Path, remedy: str
+    names: Sequence[str] | None,
+    source: str,
+    config: Config,
+    root: Path,
+    remedy: str,
+    task: str | None = None,
 ) -> None:
     """Compare the names of a network's classes with those of the data set.
 
@@ -133,19 +156,24 @@ def check_classes(
         config: The config that selects the data set.
         root: Root of the data set.
         remedy: What to do about another order.
+        task: The further task that they belong to; None for the first one with classes.
 
     Raises:
         UserError: The data set has the same names in another order, so that its labels would have
             other meanings.
     """
-    own = data_set_info(config, root).classes
+    info = data_set_info(config, root)
+    if task is not None:
+        info = task_classes.of_task(info, task)
+    own = info.classes
     if not names or not own:
         return
     index = first_difference(names, own)
     if index is None:
         return
     here, there = (repr(each[index]) if index < len(each) else 'missing' for each in (names, own))
-    differs = f'class {index} is {here} in {source} and {there} in the data set {root}'
+    of_task = '' if task is None else f' of {task}'
+    differs = f'class {index}{of_task} is {here} in {source} and {there} in the data set {root}'
     if sorted(names) == sorted(own):
         raise UserError(
             f'{differs}: both have the same classes in another order, so labels would count as '

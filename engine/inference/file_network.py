@@ -13,8 +13,10 @@ from common.log import LOG
 from datasets.keys import DataKeys, ImageReading
 from engine.backends.settings import BackendSettings
 from engine.config import loading as configs
+from engine.config import task_classes
 from engine.config.config import Config
 from engine.config.data import with_input_kind
+from engine.config.task_classes import TaskClassKeys
 from engine.device import context
 from engine.device.context import DeviceChoice
 from engine.device.settings import DeviceSettings
@@ -120,8 +122,6 @@ def load_file(
     colours = tuple((r, g, b) for r, g, b in facts['palette'])
     table = ClassTable(tuple(facts['classes']), colours)
     info = configs.class_info(config)
-    if file.task_classes:
-        info = replace(info, others=file.task_classes)
     return LoadedNetwork(
         predictor, config, info, file.path, file.sha256, table, choice, precision=runs.precision
     )
@@ -202,7 +202,8 @@ def _facts(file: ExportedFile) -> dict[str, Any]:
     keys = ('classes', 'palette', 'num_classes', 'mean', 'std', 'channel_order')
     reading = {key: facts[key] for key in ImageReading().conversion if facts.get(key) is not None}
     kept = {key: facts['config'][key] for key in KEPT_KEYS if key in facts['config']}
-    return {key: facts[key] for key in keys} | reading | kept
+    others = {task_classes.KEY: facts[task_classes.KEY]} if facts[task_classes.KEY] else {}
+    return {key: facts[key] for key in keys} | others | reading | kept
 
 
 def _own_config(file: ExportedFile, given: Mapping[str, Any], set_by: Mapping[str, str]) -> Config:
@@ -270,4 +271,6 @@ def _described(config: Config) -> dict[str, Any]:
     info = {key: getattr(network.info, key) for key in ('mean', 'std', 'channel_order')}
     own = {'network': network.name, **network.hyper, **info}
     own |= {key: config[key] for key in KEPT_KEYS if key in config}
+    tables = TaskClassKeys.of(config).tables()
+    own[task_classes.KEY] = {task: table.classes for task, table in tables.items()}
     return {**own, 'classes': data.classes, 'palette': data.palette}

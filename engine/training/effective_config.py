@@ -12,7 +12,7 @@ from common.tasks import CLASSES
 from datasets import Dataset
 from datasets.keys import FLOW, IMAGE
 from engine import config as configs
-from engine.config import Config
+from engine.config import Config, task_classes
 from engine.config.reading import WEIGHTS_KEY
 from engine.inference.test_time import ProtocolKeys
 from engine.runs.checkpoints import TrainingState
@@ -66,6 +66,9 @@ def complete(
             {'classes': data.info.classes, 'palette': data.info.palette},
             f'the data set {data.info.name}',
         )
+    tables = task_classes.tables_of(data.info, task_classes.further_tasks(config))
+    if tables:
+        config = config.completed({task_classes.KEY: tables}, f'the data set {data.info.name}')
     family = models.family_of(NetworkKeys.of(config).network)
     form = optimizer.momentum_form(SolverKeys.of(config), family.momentum_form)
     known = {MOMENTUM_FORM: form} if form else {}

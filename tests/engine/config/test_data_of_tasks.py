@@ -87,6 +87,20 @@ def test_classes_have_names_without_the_data(load):
     assert depth.classes == ('class 0',)
 
 
+def test_names_of_further_tasks_are_those_of_the_config(load, root):
+    own = 'task_classes: {motion: {classes: [resting, moving], palette: [[1, 2, 3], [4, 5, 6]]}}\n'
+    for info in (class_info(load(ALL + own)), open_dataset(load(ALL + own), 'train', root).info):
+        motion = info.of_task('motion')
+        assert motion.classes == ('resting', 'moving')
+        assert motion.palette == ((1, 2, 3), (4, 5, 6))
+    inherited = loading.load(
+        load(ALL + own).path, ['tasks=[depth, segmentation]', 'task_channels=[1, 3]']
+    )
+    assert 'task_classes' not in inherited
+    with pytest.raises(UserError, match=r'task_classes: motion: no task .* \(.*config.yaml\)'):
+        load(f'num_classes: 3\n{own}')
+
+
 def test_cityscapes_has_three_tasks(load, tmp_path):
     write_cityscapes(tmp_path / 'city', [('train', 'ulm', 'ulm_000000_000019')])
     config = load(ALL.replace('3, 2', '19, 2'), 'cityscapes')
