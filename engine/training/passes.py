@@ -23,7 +23,7 @@ class PassSums:
         task_losses: (tasks,) float64, the loss of each task before its scale; (0,) for a network of
             one task.
         squared_norms: (tasks,) float64, the squared L2 norm of the gradient of each task at the
-            encoder's last map; zeros unless the scales of the tasks are learned.
+            encoder's last map; (0,) unless the scales of the tasks are learned.
     """
 
     loss: float
