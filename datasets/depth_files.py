@@ -67,11 +67,17 @@ def write(path: Path, depth: np.ndarray) -> None:
         temporary.write_bytes(encode(depth))
 
 
-def encode(depth: np.ndarray) -> bytes:
-    """Return the bytes of the file that :func:`write` writes."""
+def values_of(depth: np.ndarray) -> np.ndarray:
+    """Return the values of the file that :func:`write` writes, (H, W) uint16."""
     values = np.nan_to_num(np.rint(depth.astype(np.float64) * SCALE))
     values = np.clip(values, 0, _LARGEST).astype(np.uint16)
     values[(values == 0) & (depth > 0)] = 1
+    return values
+
+
+def encode(depth: np.ndarray) -> bytes:
+    """Return the bytes of the file that :func:`write` writes."""
+    values = values_of(depth)
     encoded, data = cv2.imencode('.png', values)
     if not encoded:
         raise InputError(f'the depth map: PNG cannot hold {depth.shape[1]}x{depth.shape[0]} pixels')

@@ -35,14 +35,24 @@ def read(path: Path, reading: ImageReading = DEFAULT_READING) -> np.ndarray:
         InputError: The file cannot be read, or is no 8-bit RGB PNG.
     """
     with decoding(path):
-        name, data = formats.read_file(regular_file(path))
-        if name != formats.PNG:
-            raise _no_flow(path, 'no PNG')
-        facts = png_chunks.check(data, path)
-        if facts.bits != 8 or facts.colour_type != _RGB:
-            raise _no_flow(path, f'{facts.bits}-bit, of the PNG colour type {facts.colour_type}')
-        pixel_limit.check(facts.width, facts.height, path, reading.max_pixels)
-        return png_chunks.decode(data, facts)
+        return _decode(*formats.read_file(regular_file(path)), path, reading)
+
+
+def decode(data: bytes, name: str, reading: ImageReading = DEFAULT_READING) -> np.ndarray:
+    """Decode the bytes of a file as :func:`read` does; ``name`` is what the messages call it."""
+    path = Path(name)
+    with decoding(path):
+        return _decode(formats.format_of(data[: formats.HEAD_BYTES]), data, path, reading)
+
+
+def _decode(name: str | None, data: bytes, path: Path, reading: ImageReading) -> np.ndarray:
+    if name != formats.PNG:
+        raise _no_flow(path, 'no PNG')
+    facts = png_chunks.check(data, path)
+    if facts.bits != 8 or facts.colour_type != _RGB:
+        raise _no_flow(path, f'{facts.bits}-bit, of the PNG colour type {facts.colour_type}')
+    pixel_limit.check(facts.width, facts.height, path, reading.max_pixels)
+    return png_chunks.decode(data, facts)
 
 
 def scale_vectors(values: np.ndarray, across: float, down: float) -> np.ndarray:

@@ -86,12 +86,23 @@ def check_shapes(sample: Sample, sizes: Sequence[tuple[int, ...]]) -> None:
     """
     height, width = sizes[camera_place(sample)]
     for path, (own_height, own_width) in zip(sample.pictures, sizes):
-        if abs(own_width - width * own_height / height) > max(1.0, own_height / height):
+        if not same_shape((own_height, own_width), (height, width)):
             raise InputError(
                 f'{path}: {own_width}x{own_height} pixels, but {sample.image} of the same scene '
                 f'has {width}x{height}, which is another shape; do they belong together? '
                 'python -m datasets.prepare flow computes flow from the images'
             )
+
+
+def same_shape(size: tuple[int, ...], of_camera: tuple[int, ...]) -> bool:
+    """Return whether a picture shows what the camera image shows, but for rounded sides.
+
+    Args:
+        size: (height, width) of the picture.
+        of_camera: (height, width) of the camera image.
+    """
+    scale = size[0] / of_camera[0]
+    return abs(size[1] - of_camera[1] * scale) <= max(1.0, scale)
 
 
 def stacked(dataset: 'Dataset', index: int, pictures: Sequence[np.ndarray]) -> np.ndarray:

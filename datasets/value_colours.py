@@ -40,11 +40,17 @@ def paint_depth(depth: np.ndarray, limits: tuple[float, float] | None = None) ->
     Returns:
         (H, W, 3) uint8, BGR.
     """
-    low, high = _usable(limits or depth_limits(depth))
+    low, high = usable_limits(limits or depth_limits(depth))
     known = depth > 0
     share = np.zeros(depth.shape)
     share[known] = np.log(high / depth[known]) / math.log(high / low)
     return _of_share(share, known)
+
+
+def ramp() -> np.ndarray:
+    """Return the colours of depth from far to near, (256, 3) uint8, (red, green, blue)."""
+    levels = np.linspace(0, 1, 256)[None]
+    return cv2.cvtColor(_of_share(levels, levels >= 0), cv2.COLOR_BGR2RGB)[0]
 
 
 def depth_bar(height: int, width: int, limits: tuple[float, float]) -> np.ndarray:
@@ -58,7 +64,7 @@ def depth_bar(height: int, width: int, limits: tuple[float, float]) -> np.ndarra
     Returns:
         (height, width, 3) uint8, BGR.
     """
-    low, high = _usable(limits)
+    low, high = usable_limits(limits)
     column = np.linspace(0, 1, height)[:, None].repeat(max(1, width // 4), axis=1)
     panel = Image.new('RGB', (width, height), _PAPER)
     bar = cv2.cvtColor(_of_share(column, np.ones(column.shape, bool)), cv2.COLOR_BGR2RGB)
@@ -70,8 +76,8 @@ def depth_bar(height: int, width: int, limits: tuple[float, float]) -> np.ndarra
     def row_of(metres: float) -> float:
         return (height - 1) * math.log(high / metres) / math.log(high / low)
 
-    ticks = sorted(_ticks(low, high), reverse=True)
-    inside = [each for each in ticks if size / 2 <= row_of(each) <= height - size / 2]
+    marked = sorted(ticks(limits), reverse=True)
+    inside = [each for each in marked if size / 2 <= row_of(each) <= height - size / 2]
     for metres in inside or [math.sqrt(low * high)]:
         row = row_of(metres)
         if row - last < 1.5 * size:
@@ -81,6 +87,24 @@ def depth_bar(height: int, width: int, limits: tuple[float, float]) -> np.ndarra
         text = f'{metres:.3g} m' if metres < 1000 else f'{metres:.0f} m'
         draw.text((bar.shape[1] + size / 2, row), text, fill=_TEXT, font=font, anchor='lm')
     return cv2.cvtColor(np.asarray(panel), cv2.COLOR_RGB2BGR)
+
+
+def ticks(limits: tuple[float, float]) -> list[float]:
+    """Return round depths in metres between the ends of the colours, which a bar names."""
+    low, high = usable_limits(limits)
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [
+        tick
+        for power in exponents
+        for first in _TICKS
+        if low <= (tick := first * 10.0**power) <= high
+    ]
+
+
+def usable_limits(limits: tuple[float, float]) -> tuple[float, float]:
+    """Return the ends of the colours that a logarithm can take."""
+    low = max(limits[0], 1e-3)
+    return low, max(limits[1], low * _SMALLEST_RATIO)
 
 
 def paint_flow(picture: np.ndarray) -> np.ndarray:
@@ -111,19 +135,3 @@ def _of_share(share: np.ndarray, known: np.ndarray) -> np.ndarray:
     colours = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO)
     colours[~known] = UNKNOWN
     return colours
-
-
-def _usable(limits: tuple[float, float]) -> tuple[float, float]:
-    """Return limits that a logarithm can take."""
-    low = max(limits[0], 1e-3)
-    return low, max(limits[1], low * _SMALLEST_RATIO)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    return [
-        tick
-        for power in exponents
-        for first in _TICKS
-        if low <= (tick := first * 10.0**power) <= high
-    ]

@@ -99,6 +99,41 @@ def test_a_missing_first_picture_is_named(
     assert message in error
 
 
+def test_one_missing_first_picture_costs_one_line(folder, tmp_path, capsys):
+    """The other images of a folder are done, as beside a damaged image."""
+    (tmp_path / 'flow').mkdir()
+    shutil.copy(folder / 'flow/b.png', tmp_path / 'flow')
+    status = infer_runs.started(
+        '-cfg', folder / 'scenes.yaml', *NNABLA, '-i', folder / 'images',
+        '--first-input', tmp_path / 'flow', '-o', tmp_path / 'out',
+    )  # fmt: skip
+    output = capsys.readouterr()
+    (line,) = (line for line in output.err.splitlines() if line.startswith('error: '))
+    assert status == 1
+    assert f'a.png: the first picture of its scene is missing: {tmp_path / "flow/a.png"}' in line
+    assert '1 of 2 files' in output.out
+    assert {path.name for path in (tmp_path / 'out').iterdir()} == {
+        'b.jpg', 'b_depth.jpg', 'b_motion.jpg',
+    }  # fmt: skip
+
+
+def test_flow_of_another_shape_is_refused(folder, tmp_path, capsys):
+    """A rounded side is none: flow of half the size of an odd image."""
+    flow, image = task_networks.pictures(71, 91)
+    cv2.imwrite(str(tmp_path / 'image.png'), image)
+    cv2.imwrite(str(tmp_path / 'fits.png'), flow)
+    cv2.imwrite(str(tmp_path / 'other.png'), flow[:, :30])
+    options = ['-i', tmp_path / 'image.png', '-o', tmp_path / 'out.png', '--first-input']
+    infer(folder, *options, tmp_path / 'fits.png')
+    capsys.readouterr()
+    error = infer_runs.refused(
+        capsys, '-cfg', folder / 'scenes.yaml', *NNABLA, *options, tmp_path / 'other.png'
+    )
+    assert (
+        'image.png: the first picture of the scene has 30x35 pixels, and the image 91x71' in error
+    )
+
+
 def test_a_first_picture_for_a_network_with_one_is_refused(folder, capsys, tmp_path):
     error = infer_runs.refused(
         capsys, *infer_runs.CAMVID, '-i', infer_runs.STREET, '--first-input', folder / 'flow/a.png',

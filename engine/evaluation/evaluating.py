@@ -90,7 +90,7 @@ def evaluate(settings: EvaluationSettings) -> int:
         turned_images.warn([dataset], processes)  # a test server has labels, too
         LOG.info('segmenting %d images of %s', len(dataset), dataset.split)
         written = outputs.Outputs(settings, dataset, weights)
-        _predict(segmenter, protocol, dataset, processes, written.consumers, counts)
+        _predict(segmenter, dataset, processes, written.consumers, counts)
         written.add_up(processes)
         shown = []
         if counts is not None:
@@ -112,30 +112,20 @@ def evaluate(settings: EvaluationSettings) -> int:
 
 def _predict(
     segmenter: Segmenter,
-    protocol: Protocol,
     dataset: Dataset,
     processes: Processes,
     consumers: Sequence[Callable[[Any], None]],
     counts: Evaluator | TaskEvaluator | None,
 ) -> None:
     """Predict this process's shard of the split, and hand on the results."""
-    predictor = segmenter.network.predictor
     if dataset.tasks:
         assert not isinstance(counts, Evaluator)
-        scenes.predict_shard(
-            lambda image: predictor.task_maps(image, protocol),
-            dataset,
-            processes,
-            consumers,
-            counts,
-        )
+        scenes.predict_shard(segmenter.task_maps, dataset, processes, consumers, counts)
         return
     assert not isinstance(counts, TaskEvaluator)
 
     def labels(image: Picture) -> np.ndarray:
-        if isinstance(image, np.ndarray):
-            return segmenter.classes_of(image).labels
-        return predictor.labels(image, protocol)
+        return segmenter.classes_of(image).labels
 
     evaluator.predict_shard(labels, dataset, processes, consumers, counts)
 

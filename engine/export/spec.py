@@ -148,8 +148,10 @@ def output_names(info: NetworkInfo, spec: ExportSpec) -> list[str]:
     names = [task.name for task in info.tasks]
     if names == [SEGMENTATION]:
         return [spec.kind]
-    # A graph has each name once.
-    return [f'{name}_output' if name == INPUT else name for name in names]
+    instead = f'{INPUT}_output'  # a graph has each name once
+    while instead in names:
+        instead += '_output'
+    return [instead if name == INPUT else name for name in names]
 
 
 def built_sizes(info: NetworkInfo) -> list[tuple[int, int]]:

@@ -47,6 +47,21 @@ class DepthMap:
         """Metres at the ends of the colours of :meth:`overlay`."""
         return value_colours.depth_limits(self.depth)
 
+    @property
+    def known(self) -> np.ndarray:
+        """The depth, (H, W) float32, with 0, unknown, for the NaN that some weights give."""
+        return np.nan_to_num(self.depth)
+
+    @property
+    def range(self) -> tuple[float, float, float]:
+        """Median of the metres, and the lower and upper end of the middle 90 % of the pixels."""
+        low, middle, high = np.percentile(self.known, (5, 50, 95))
+        return float(middle), float(low), float(high)
+
+    def picture(self) -> np.ndarray:
+        """Return the colours alone with their bar of metres, as infer.py writes them."""
+        return self.overlay(1.0, legend=True)
+
     def overlay(self, opacity: float = 0.5, legend: bool = False) -> np.ndarray:
         """Blend the colours of the depth into the image, from near, red, to far, blue.
 

@@ -34,7 +34,10 @@ class FirstPictures:
     reading: ImageReading
 
     def check(self, inputs: Sequence[Input]) -> None:
-        """Raise ``UserError`` if a picture is missing."""
+        """Raise ``UserError`` if there is no picture for any image.
+
+        One that lacks among several is an error of its image, as a damaged file is.
+        """
         images = [item for item in inputs if not item.is_video]
         if images and self.place is None:
             raise UserError(
@@ -52,8 +55,8 @@ class FirstPictures:
                 f'{FIRST_INPUT} {self.place}: is one picture, but there are {len(images)} images; '
                 'name a folder that has a picture for each'
             )
-        for item in images:
-            self.path_of(item)
+        if images and not any(map(self._found, images)):
+            self.path_of(images[0])
 
     def files(self) -> Iterator[Path]:
         """Yield the files that results must not overwrite."""
@@ -63,17 +66,24 @@ class FirstPictures:
 
     def path_of(self, item: Input) -> Path:
         """Return the file with the first picture of an image; raises ``InputError``."""
+        found = self._found(item)
+        if found is None:
+            expected = self._candidates(item)[0]
+            raise InputError(f'{item.name}: the first picture of its scene is missing: {expected}')
+        return found
+
+    def _found(self, item: Input) -> Path | None:
         assert self.place is not None
         if kind_of(self.place) == 'file':
             return self.place
+        return next((path for path in self._candidates(item) if path.exists()), None)
+
+    def _candidates(self, item: Input) -> list[Path]:
+        """Return the files that the folder can have for an image."""
+        assert self.place is not None
         stem = self.place / item.relative.with_suffix('')
         endings = ('.png',) if self.is_flow else IMAGE_SUFFIXES
-        for path in (stem.with_name(stem.name + ending) for ending in endings):
-            if path.exists():
-                return path
-        raise InputError(
-            f'{item.name}: the first picture of its scene is missing: {stem}{endings[0]}'
-        )
+        return [stem.with_name(stem.name + ending) for ending in endings]
 
     def of(self, item: Input) -> np.ndarray:
         """Return the first picture of an image, (H, W, 3) uint8, BGR; raises ``InputError``."""

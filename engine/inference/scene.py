@@ -10,6 +10,7 @@ from datasets import optical_flow
 from datasets.keys import FLOW
 from datasets.loading import transforms
 from datasets.loading.resample import resize_flow, resize_image
+from datasets.scenes import same_shape
 from engine.config.config import Config
 from engine.config.data import input_kind
 from engine.inference.test_time import Size, size_of
@@ -49,9 +50,21 @@ class Scene:
         return sum(picture.nbytes for picture in self.pictures)
 
     def check(self, info: NetworkInfo) -> None:
-        """Raise ``InputError`` unless the network takes as many pictures."""
+        """Raise ``InputError`` unless the network takes as many pictures, of the same shape."""
         if len(self.pictures) != info.inputs:
             raise InputError(wrong_number(len(self.pictures), info))
+        self.check_shapes()
+
+    def check_shapes(self) -> None:
+        """Raise ``InputError`` unless all pictures have the shape of the camera image."""
+        for picture in self.pictures:
+            if not same_shape(size_of(picture), self.size):
+                (own_height, own_width), (height, width) = size_of(picture), self.size
+                raise InputError(
+                    f'the first picture of the scene has {own_width}x{own_height} pixels, and the '
+                    f'image {width}x{height}, which is another shape; do they belong together? '
+                    'python -m datasets.prepare flow computes flow from the images'
+                )
 
     def normalised(self, size: Size, info: NetworkInfo) -> np.ndarray:
         """Resize and normalise all pictures: (3k, height, width) float32.

@@ -20,7 +20,7 @@ from engine.inference.depth_map import DepthMap, Result
 from engine.inference.input_images import bgr_image, flow_picture_of
 from engine.inference.loading import LoadedNetwork, load
 from engine.inference.predictor import ViewPredictor
-from engine.inference.scene import Scene, wrong_number
+from engine.inference.scene import Picture, Scene, scene_of, wrong_number
 from engine.inference.scores import ImageScores
 from engine.inference.segmentation import Segmentation
 from engine.inference.settings import ProtocolSettings, WeightsSettings
@@ -177,19 +177,37 @@ class Segmenter:
                 raise InputError(f'images[{index}]: {error}') from error
         return results
 
-    def classes_of(self, image: np.ndarray, protocol: Protocol | None = None) -> Segmentation:
+    def classes_of(self, image: Picture, protocol: Protocol | None = None) -> Segmentation:
         """Return the result of the first task with classes, of a network that has one.
 
         Args:
-            image: (H, W, 3) uint8, BGR.
+            image: (H, W, 3) uint8, BGR, or the pictures of a scene.
             protocol: Views of the image that the network sees; by default those of the segmenter.
 
         Raises:
             InputError: The memory does not suffice.
         """
-        result = self.segment_scene(self.scene_of(image), protocol)
+        scene = image if isinstance(image, Scene) else self.scene_of(image)
+        result = self.segment_scene(scene, protocol)
         assert isinstance(result, Segmentation), 'the callers have refused networks without classes'
         return result
+
+    def task_maps(self, image: Picture, protocol: Protocol | None = None) -> dict[str, np.ndarray]:
+        """Return the map of every task, in the order of the network's outputs.
+
+        Args:
+            image: (H, W, 3) uint8, BGR, or the pictures of a scene.
+            protocol: Views of the image that the network sees; by default those of the segmenter.
+
+        Returns:
+            Class indices, (H, W) uint8, or depth in metres, (H, W) float32, by task.
+
+        Raises:
+            InputError: The memory does not suffice.
+        """
+        views, scene = protocol or self.protocol, scene_of(image)
+        trained_size.warn_if_far(views, scene.size, self._trained_size)
+        return self.network.predictor.task_maps(scene, views)
 
     def scene_of(self, source: Source | tuple[Source, ...]) -> Scene:
         """Return the pictures of a scene as the network takes them.

@@ -7,8 +7,6 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
-
 import models
 from common.command import DONE, SOME_FAILED
 from common.errors import InputError, UserError
@@ -164,7 +162,7 @@ def _print_results(result: Result) -> None:
         if len(results) > 1:
             print(f'{name or main_task(result)}:')
         if isinstance(each, DepthMap):
-            low, middle, high = np.percentile(each.depth, (5, 50, 95))
+            middle, low, high = each.range
             print(f'{middle:7.1f} m, the median; {low:.1f} to {high:.1f} m hold 90 % of the pixels')
             continue
         for class_name, share in each.shares.items():

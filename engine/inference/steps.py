@@ -88,7 +88,7 @@ class Steps:
     def picture(self, result: Result) -> np.ndarray:
         """Return the picture of one task, (H, W, 3) uint8, BGR."""
         if isinstance(result, DepthMap):  # whose colours alone can be read
-            return result.overlay(1.0, legend=True)
+            return result.picture()
         return result.overlay(self.looks.opacity, self.looks.legend)
 
     def frame(self, result: Result) -> np.ndarray:

@@ -13,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common import __version__
+from common.tasks import CLASSES, Task
 from engine.serve import openapi, schemas
 from engine.serve.answers import Wish, compute_answer
 from engine.serve.catalogue import Catalogue, CatalogueEntry
@@ -23,12 +24,13 @@ from engine.serve.guards import Doorkeeper, SecurityHeaders, UnreadBodies, error
 from engine.serve.refusal import Refusal
 from engine.serve.schemas import Output, Part
 from engine.serve.settings import AccessSettings, LimitSettings
-from engine.serve.upload import check_head, read_upload
+from engine.serve.upload import check_head, read_uploads
 from engine.serve.workers import Place, Workers
 
 PAGE = Path(__file__).parent / 'page'
 SEGMENT = '/segment'
 MAX_SCALE = 4
+OF_DEPTH = (Output.LABELS, Output.OVERLAY, Output.JSON)  # the others need classes
 
 
 class SegmentParameters(BaseModel):
@@ -48,6 +50,11 @@ class SegmentParameters(BaseModel):
     )
     include: list[Part] = Field(
         [], description='further parts of the answer with output=json; may be repeated'
+    )
+    task: str | None = Field(
+        None,
+        description='task of the model whose picture is wanted (default: the first one that has '
+        'classes); output=json has all tasks',
     )
 
 
@@ -156,11 +163,27 @@ def _described(entry: CatalogueEntry, catalogue: Catalogue) -> schemas.Model:
         loaded=catalogue.is_loaded(entry.name),
         scalable=entry.scalable,
         resizes=entry.resizes,
-        classes=[
-            schemas.ModelClass(index=index, name=name, colour=hexadecimal(colour))
-            for index, (name, colour) in enumerate(zip(entry.info.classes, entry.info.palette))
+        classes=_classes_of(entry.main_task, entry),
+        first_input=None if entry.inputs == 1 else 'flow' if entry.flow[0] else 'image',
+        tasks=[
+            schemas.ModelTask(
+                name=task.name,
+                kind='classes' if task.kind == CLASSES else 'depth',
+                classes=_classes_of(task, entry),
+            )
+            for task in entry.tasks
         ],
     )
+
+
+def _classes_of(task: Task, entry: CatalogueEntry) -> list[schemas.ModelClass]:
+    if task.kind != CLASSES:
+        return []
+    info = entry.info if entry.has_classes_alone else entry.info.of_task(task.name)
+    return [
+        schemas.ModelClass(index=index, name=name, colour=hexadecimal(colour))
+        for index, (name, colour) in enumerate(zip(info.classes, info.palette))
+    ]
 
 
 def _add_segment(
@@ -177,15 +200,17 @@ def _add_segment(
         request: Request, parameters: Annotated[SegmentParameters, Query()]
     ) -> Response:
         wish = _wish(request, parameters, catalogue)
-        check_head(request, limits)
+        check_head(request, limits, wish.entry.inputs)
         place: Place = request.state.place
         try:
-            upload = await workers.unless_stopped(read_upload(request, limits))
+            uploads = await workers.unless_stopped(
+                read_uploads(request, limits, wish.entry.name, wish.entry.inputs)
+            )
         except ClientDisconnect:
             return Response()  # to nobody
         answer = await workers.run(
             place,
-            lambda: compute_answer(upload, wish, catalogue, limits.max_pixels),
+            lambda: compute_answer(uploads, wish, catalogue, limits.max_pixels),
             _disconnection(request),
         )
         return Response() if answer is None else Response(answer[1], media_type=answer[0])
@@ -206,4 +231,13 @@ def _wish(request: Request, parameters: SegmentParameters, catalogue: Catalogue)
         raise Refusal(422, 'include: belongs to output=json; add that or leave include out')
     entry = catalogue.entry(parameters.model)
     entry.scaled(parameters.scale)
-    return Wish(entry, parameters.output, parameters.scale, parameters.include)
+    task, output = entry.task(parameters.task), parameters.output
+    if parameters.task is not None and output is Output.JSON:
+        raise Refusal(422, 'task: output=json has all tasks; leave task out')
+    if task.kind != CLASSES and output not in OF_DEPTH:
+        raise Refusal(
+            422,
+            f'output: {task.name} is depth, which has no {output.value}; ask for labels, metres '
+            'times 256, or overlay',
+        )
+    return Wish(entry, output, parameters.scale, parameters.include, task)

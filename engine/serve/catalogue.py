@@ -10,13 +10,14 @@ import models
 from common import PROJECT
 from common.errors import UserError
 from common.log import LOG
-from common.tasks import CLASSES
+from common.tasks import CLASSES, Task
 from common.terminal.short_repr import short_repr
 from datasets import DatasetInfo
 from engine.config import loading as configs
 from engine.config.config import Config
-from engine.inference import file_network, test_time
+from engine.inference import file_network, planning, test_time
 from engine.inference.loading import with_classes
+from engine.inference.scene import flow_of
 from engine.inference.segmenter import Segmenter
 from engine.inference.settings import WeightsSettings
 from engine.inference.test_time import Protocol, ProtocolKeys
@@ -37,7 +38,9 @@ class CatalogueEntry:
         config: Config of the network.
         weights: Settings of its weights.
         file: Name of the file of weights.
-        info: Names and colours of its classes.
+        info: Names and colours of its classes, of all tasks.
+        tasks: What it predicts for every pixel.
+        flow: For each picture that it takes, whether it is optical flow; the camera image is last.
         protocol: Views of an image that the network sees.
     """
 
@@ -46,12 +49,43 @@ class CatalogueEntry:
     weights: WeightsSettings
     file: str
     info: DatasetInfo
+    tasks: tuple[Task, ...]
+    flow: tuple[bool, ...]
     protocol: Protocol
 
     @property
     def network(self) -> str:
         """Name of the network."""
         return NetworkKeys.of(self.config).network
+
+    @property
+    def inputs(self) -> int:
+        """Number of pictures that it takes."""
+        return len(self.flow)
+
+    @property
+    def main_task(self) -> Task:
+        """The first task with classes, or the first one of a network with depth alone."""
+        return planning.task_names(self.tasks)['']
+
+    @property
+    def has_classes_alone(self) -> bool:
+        """Whether one task, which has classes, is all that it predicts."""
+        return len(self.tasks) == 1 and self.main_task.kind == CLASSES
+
+    def task(self, name: str | None) -> Task:
+        """Return a task by its name; the main one without a name.
+
+        Raises:
+            Refusal: There is no such task.
+        """
+        if name is None:
+            return self.main_task
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        names = ', '.join(task.name for task in self.tasks)
+        raise Refusal(422, f'task: {self.name} has no {short_repr(name)}; it has {names}')
 
     @property
     def scalable(self) -> bool:
@@ -200,11 +234,6 @@ class Catalogue:
 
     def _entry(self, config: Config, weights: WeightsSettings) -> CatalogueEntry:
         info = models.describe(config)
-        if info.inputs > 1 or all(task.kind != CLASSES for task in info.tasks):
-            raise UserError(
-                f'{config.path}: the page takes one picture and shows classes, but this network '
-                'takes several, or has depth only; infer.py runs it'
-            )
         source = weights.weights or NetworkKeys.of(config).weights
         file = models.weights.stored(source) if source else None
         if file is not None:
@@ -215,6 +244,8 @@ class Catalogue:
             weights,
             file.name if file else Path(source or '').name,
             configs.class_info(config),
+            info.tasks,
+            flow_of(config, info.inputs),
             test_time.choose_protocol(self._settings.protocol, ProtocolKeys.of(config)),
         )
 

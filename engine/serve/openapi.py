@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from engine.serve.schemas import Answer, Error
+from engine.serve.schemas import Answer, Error, TasksAnswer
+from engine.serve.upload import FIELD, FIRST_FIELD
 
 TITLE = 'Semantic segmentation'
 DESCRIPTION = (
-    'Finds the class of every pixel of a picture. Pictures stay in the memory of the server while '
-    'they are computed.'
+    'Finds the class of every pixel of a picture, or its depth. Pictures stay in the memory of the '
+    'server while they are computed.'
 )
 REQUEST_BODY: dict[str, Any] = {
     'required': True,
@@ -15,15 +16,22 @@ REQUEST_BODY: dict[str, Any] = {
         'multipart/form-data': {
             'schema': {
                 'type': 'object',
-                'required': ['image'],
+                'required': [FIELD],
                 'additionalProperties': False,
                 'properties': {
-                    'image': {
+                    FIELD: {
                         'type': 'string',
                         'format': 'binary',
                         'description': 'a picture: JPEG, PNG, BMP, TIFF, WebP, PNM, GIF, AVIF or '
                         'JPEG 2000',
-                    }
+                    },
+                    FIRST_FIELD: {
+                        'type': 'string',
+                        'format': 'binary',
+                        'description': 'the first picture of the scene, for models that take two: '
+                        'optical flow, an 8-bit RGB PNG as datasets.prepare flow writes it, or an '
+                        'image such as the frame before; /models says which',
+                    },
                 },
             }
         }
@@ -45,10 +53,11 @@ EVERYWHERE: dict[int | str, dict[str, Any]] = {
 }
 SEGMENT: dict[int | str, dict[str, Any]] = {
     200: {
-        'model': Answer,
+        'model': Answer | TasksAnswer,
         'description': 'The result: a PNG, or JSON with output=json. The pixels of a PNG are class '
         'indices (labels, palette), a blend of picture and colours (overlay), or the probability '
-        'of the class from 0 to 255 (confidence).',
+        'of the class from 0 to 255 (confidence). Of a task that is depth, they are metres times '
+        '256 in 16 bits (labels), or colours with a bar of metres (overlay).',
         'content': {'image/png': {'schema': {'type': 'string', 'format': 'binary'}}},
     },
     **EVERYWHERE,

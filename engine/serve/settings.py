@@ -100,7 +100,7 @@ class LimitSettings(Settings):
         default=32 << 20,
         type=int,
         metavar='N',
-        help='bytes of the largest upload (default: %(default)s)',
+        help='bytes of the largest uploaded file (default: %(default)s)',
     )
     max_pixels: int = option(
         '--max-pixels',

@@ -43,7 +43,7 @@ from engine.training.plan import TrainingPlan, choose_context, describe_processe
 from engine.training.schedules import ScheduleKeys
 from engine.training.settings import TrainingSettings
 from engine.training.trainer import Trainer
-from engine.training.training_graphs import AnyCriterion
+from engine.training.training_graphs import AnyCriterion, auxiliary_heads
 from engine.training.validation import Validation
 from models import Network
 from models.class_table import ClassTable
@@ -89,6 +89,8 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     choice = choose_context(settings, processes)
     plan = TrainingPlan(settings, config, seed, processes, choice)
     predictor = _register(plan, network)
+    with config.naming_origins():
+        criterion.check_heads(auxiliary_heads(network))
     initial = None if state else _initialise(plan, network)
     if state is not None:
         resume.check_changes(state, plan, hyperparameters)

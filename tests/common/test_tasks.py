@@ -56,6 +56,7 @@ def test_channels_follow_from_the_names_where_they_can():
         (dict(tasks=[]), r'tasks: must be a list of at least one value, not \[\]'),
         (dict(tasks=list('abcde')), 'tasks: must be at most 4, not 5'),
         (dict(tasks=['depth', 'depth']), 'tasks: names depth twice'),
+        (dict(tasks=['depth', 'score']), 'tasks: score is what the score of all tasks is called'),
         (dict(tasks=['a/b']), "tasks: a name has lower-case .*not 'a/b'"),
         (dict(tasks=['../x']), 'tasks: a name has'),
         (dict(tasks=['a' * 33]), 'tasks: a name has .*at most 32 characters'),

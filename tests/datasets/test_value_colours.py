@@ -39,7 +39,7 @@ def test_limits_hold_nearly_all_depths_and_are_never_equal():
 def test_a_bar_of_depth_has_the_colours_of_its_rows(limits):
     bar = value_colours.depth_bar(120, 80, limits)
     assert bar.shape == (120, 80, 3) and bar.dtype == np.uint8
-    low, high = value_colours._usable(limits)
+    low, high = value_colours.usable_limits(limits)
     column = np.geomspace(high, low, 120).astype(np.float32)[:, None]
     expected = value_colours.paint_depth(column, limits)
     assert np.abs(bar[:, :1].astype(int) - expected).max() <= 12

@@ -92,6 +92,10 @@ RULES = [
     # serve.md: in the background, on a port that other tests leave alone
     Rule('serve.md', r'^python -m engine\.serve .*', r'\g<0> --port 18473 &'),
     Rule('serve.md', r'127\.0\.0\.1:8000', '127.0.0.1:18473'),
+    Rule(
+        'tasks.md', r'^python -m engine\.serve .*', r'\g<0> -c cpu --backend nnabla --port 18474 &'
+    ),
+    Rule('tasks.md', r'127\.0\.0\.1:8000', '127.0.0.1:18474'),
 ]
 
 

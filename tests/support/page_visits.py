@@ -1,10 +1,13 @@
 """The page as tests use it: what they show it, and what they read from it."""
 
 import base64
+from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from engine.inference.settings import ProtocolSettings
+from support import browsers
 from support.programs import PROJECT
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
@@ -13,6 +16,38 @@ SCALE = 0.3  # of the network's view: quick to compile and to compute
 PROTOCOL = ProtocolSettings(scales=(SCALE,))
 MAX_BYTES, MAX_PIXELS = 400_000, 500_000
 LOADING_FAILED = 'Failed to load resource'  # Chromium's own line about an answer that is an error
+
+
+@contextmanager
+def visits(browser, server):
+    """Yield a function that opens the page; at the end, nothing went wrong unseen.
+
+    No other host than the server's was asked, and nothing is computed any more.
+    """
+    host = f'127.0.0.1:{server.port}'
+    contexts = []
+
+    def open_page(script='', expected_errors=None, **settings):
+        context = browser.new_context(**{'viewport': {'width': 1280, 'height': 860}, **settings})
+        context.set_default_timeout(browsers.HANG)
+        page = context.new_page()
+        contexts.append((context, watch := browsers.Watch(page, expected_errors)))
+        page.add_init_script(script)
+        page.goto(f'http://{host}/')
+        page.wait_for_selector('#model:enabled')
+        return page, watch
+
+    yield open_page
+    try:
+        for context, watch in contexts:
+            assert watch.errors == []
+            asked = {urlsplit(url).netloc for url in watch.requests if url.startswith('http')}
+            assert asked == {host}
+            assert context.cookies() == []
+    finally:
+        for context, _ in contexts:
+            context.close()
+        server.wait_for_workers()
 
 
 def wait_for(page, state, picture=1):

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from support.tiny_config import write_tiny_config
 
 BOUNDARY = 'boundary-of-the-tests'
 HANG_SECONDS = 60
+POLLING_SECONDS = 0.01
 
 
 class Answer:
@@ -62,15 +64,28 @@ class ServedModel:
         finally:
             connection.close()
 
+    def wait_for_workers(self):
+        """Wait until no request is worked on, also of clients that have gone away meanwhile.
+
+        A thread that still computes has NNabla's context, which then nobody else can set.
+        """
+        self.get('/health')  # is answered after the connections that came before were accepted
+        state, workers = self.server.server_state, self.server.workers
+        # In the order in which a request goes through them
+        _wait_while(lambda: state.connections or state.tasks or workers.waiting or workers.running)
+
     def get(self, path, **headers):
         """Send a GET request."""
         return self.request('GET', path, headers=_spelled(headers))
 
     def segment(self, data, query='', name='photo.png', **headers):
         """Upload a file as the field ``image``."""
-        body = multipart(('image', name, data))
+        return self.upload(('image', name, data), query=query, **headers)
+
+    def upload(self, *parts, query='', **headers):
+        """Upload parts of a body, see :func:`multipart`."""
         return self.request(
-            'POST', f'/segment{query}', body, {**MULTIPART_HEADER, **_spelled(headers)}
+            'POST', f'/segment{query}', multipart(*parts), {**MULTIPART_HEADER, **_spelled(headers)}
         )
 
 
@@ -140,3 +155,12 @@ def serving(settings, folder):
             loops[0].call_soon_threadsafe(server.stop)
             thread.join(HANG_SECONDS)
             assert not thread.is_alive()
+            # A computation can outlast the time limit, and with it the server.
+            _wait_while(lambda: server.workers.running)
+
+
+def _wait_while(condition):
+    end = time.monotonic() + HANG_SECONDS
+    while condition():
+        assert time.monotonic() < end, 'the server still works on a request'
+        time.sleep(POLLING_SECONDS)

@@ -217,6 +217,15 @@ MISTAKES = [  # changes of the config, and the beginning of the message
         {'task_classes': {'segmentation': {'classes': ['a', 'b', 'c']}}},
         'task_classes: segmentation: no task with classes after the first one, which are motion; ',
     ),
+    (
+        {'task_losses': {'motion': {'aux_weights': [0.4]}}},
+        'task_losses: motion: aux_weights: the task has no auxiliary heads; they are those of seg',
+    ),
+    (
+        {'task_losses': {'segmentation': {'aux_weights': [0.4]}}},
+        'aux_weights: 1 given, the network has 0 auxiliary heads (task segmentation)',
+    ),
+    ({'aux_weights': [0.4]}, 'aux_weights: 1 given, the network has 0 auxiliary heads'),
     ({'best_task': 'car'}, 'best_task: car is no task of the network; its tasks are depth, '),
     ({'best_weights': [1]}, 'best_weights: 1 values for 3 tasks'),
     ({'best_task': 'depth', 'best_weights': [1, 1, 1]}, 'best_task, best_weights: both are set'),

@@ -1,13 +1,18 @@
-// Files to keep: what is seen, the labels, the palette PNG, the numbers.
+// Files to keep: what is seen, class indices, depth, the numbers.
 
 import { jsonOf, pngOf } from './answer.js';
 import { make, save } from './dom.js';
 import { blend } from './painting.js';
 import * as words from './words.js';
 
-/** Save 'labels' or 'palette' as the server encoded them. */
-export function savePng(picture, kind) {
-  save(pngOf(picture.answer, kind), `${words.stem(picture.name)}_${kind}.png`);
+// Endings of the files that infer.py writes, too
+const ENDINGS = { labels: '_labels', palette: '_palette', depth: '_metres', overlay: '' };
+
+const named = (picture, task) => words.stem(picture.name) + (task.name && `_${task.name}`);
+
+/** Save a picture of a task, such as 'labels' or 'depth', as the server encoded it. */
+export function savePng(picture, task, kind) {
+  save(pngOf(task, kind), `${named(picture, task)}${ENDINGS[kind]}.png`);
 }
 
 export function saveJson(picture) {
@@ -17,7 +22,7 @@ export function saveJson(picture) {
 /**
  * Save what is seen over the original, at the picture's size.
  *
- * seen: {kind, pixels, values, table, shown, opacity}. Throws a RangeError with a line for the user
+ * seen: {task, kind, pixels, values, table, shown, opacity}. Throws a RangeError with a line for the user
  * where the browser falsifies what it reads from a canvas, as some do for privacy.
  */
 export async function saveSeen(picture, seen) {
@@ -36,7 +41,7 @@ export async function saveSeen(picture, seen) {
       + 'allow this page to read canvases, or download the palette PNG');
   }
   const png = await new Promise((done) => canvas.toBlob(done, 'image/png'));
-  save(png, `${words.stem(picture.name)}_${seen.kind}.png`);
+  save(png, `${named(picture, seen.task)}_${seen.kind}.png`);
 }
 
 function equal(a, b) {

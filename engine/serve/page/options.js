@@ -60,8 +60,10 @@ export class Options {
   }
 
   #describe() {
-    const { network, weights, classes, scalable, resizes } = this.model;
-    byId('model-note').textContent = `${network}, ${classes.length} classes, weights ${weights}`;
+    const { network, weights, tasks, scalable, resizes } = this.model;
+    const given = tasks.map(({ name, kind, classes: own }) => (
+      kind === 'depth' ? name : `${tasks.length > 1 ? `${name} of ` : ''}${own.length} classes`));
+    byId('model-note').textContent = `${network}, ${given.join(', ')}, weights ${weights}`;
     for (const id of ['scale', 'own-scale']) byId(id).disabled = !scalable;
     const automatic = resizes ? 'this model resizes pictures itself' : 'at 1 megapixel at most';
     const faster = scalable ? ' Smaller is faster.' : '';

@@ -14,6 +14,11 @@ export function classTable(classes) {
   return new Uint32Array(bytes.buffer);
 }
 
+/** Return 256 pixel values of colours, '#rrggbb' each. */
+export function rampTable(colours) {
+  return classTable(colours.map((colour, index) => ({ index, colour })));
+}
+
 /** Return 256 pixel values of a colour ramp from no confidence to full confidence. */
 export function confidenceTable() {
   const bytes = new Uint8Array(1024);

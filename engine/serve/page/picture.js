@@ -9,6 +9,7 @@ import * as words from './words.js';
  *
  * state: 'waiting', 'working', 'done', 'failed' or 'cancelled'.
  * shown: whether the browser shows the file as the server reads it.
+ * first: the file with the first picture of its scene, for models that take two.
  * answer: the server's, while it is kept; settings: those that it was computed with.
  */
 export class Picture {
@@ -17,6 +18,7 @@ export class Picture {
     this.name = name;
     this.url = URL.createObjectURL(file);
     this.state = 'waiting';
+    this.first = null;
     this.error = this.answer = this.settings = this.original = null;
     this.width = this.height = 0;
     this.opened = this.#open();
@@ -74,8 +76,9 @@ export class Picture {
 
   /** Return why the server would refuse the file by its limits, or null. */
   beyond(limits) {
-    if (this.file.size > limits.bytes) {
-      return `${this.name} has ${words.megabytes(this.file.size)}; this server takes `
+    for (const file of [this.file, ...(this.first ? [this.first] : [])]) {
+      if (file.size <= limits.bytes) continue;
+      return `${file.name || this.name} has ${words.megabytes(file.size)}; this server takes `
         + `${words.megabytes(limits.bytes)} at most: save it smaller, or start the server with a larger --max-bytes`;
     }
     if (this.pixels > limits.pixels) {

@@ -30,15 +30,15 @@ export async function models() {
 }
 
 /**
- * Segment a file; a busy server is asked again after the time that it names.
+ * Segment a file, or with `first`, a scene of two; a busy server is asked again after the time that it names.
  *
  * settings: {model, scale, original}; a scale of null is the model's own.
  * onPhase(phase, value): 'sending' with a share of 0..1, 'computing', 'busy' with {wait, attempt}.
  * signal: an AbortSignal; throws Cancelled when it fires, else ServerError.
  */
-export async function segment(file, settings, onPhase, signal) {
+export async function segment(file, first, settings, onPhase, signal) {
   for (let attempt = 1; ; attempt++) {
-    const reply = await send(file, query(settings), onPhase, signal);
+    const reply = await send(file, first, query(settings), onPhase, signal);
     if (reply.status === 200 && reply.answer) return reply.answer;
     if (reply.status !== 503 || reply.retryAfter === null || attempt > RETRIES) {
       throw new ServerError(refusalOf(reply.status, reply.text));
@@ -57,8 +57,8 @@ function query({ model, scale, original }) {
   return parameters;
 }
 
-/** Post a file; XMLHttpRequest tells how much of it is sent, which fetch does not. */
-function send(file, parameters, onPhase, signal) {
+/** Post the files; XMLHttpRequest tells how much of it is sent, which fetch does not. */
+function send(file, first, parameters, onPhase, signal) {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(new Cancelled());
     const request = new XMLHttpRequest();
@@ -78,6 +78,7 @@ function send(file, parameters, onPhase, signal) {
     signal.addEventListener('abort', abort);
     onPhase('sending', 0);
     const form = new FormData();
+    if (first) form.append('first_input', first, first.name);
     form.append('image', file, file.name);
     request.send(form);
     return undefined;

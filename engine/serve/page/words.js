@@ -16,5 +16,11 @@ export const seconds = (value) => `${value.toFixed(value < 10 ? 1 : 0)} s`;
 /** Return the width and the height of a picture, in pixels. */
 export const size = (width, height) => `${width} × ${height}`;
 
+/** Return what the first picture of a scene is for a model that takes two. */
+export const firstPicture = (model) => (model.first_input === 'flow' ? 'optical flow picture' : 'first picture');
+
+/** Return a depth in metres. */
+export const metres = (value) => `${value.toFixed(value < 99.95 ? 1 : 0)} m`;
+
 /** Return a file's name without its ending. */
 export const stem = (name) => name.replace(/\.[^.]*$/, '') || 'picture';

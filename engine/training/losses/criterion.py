@@ -83,6 +83,10 @@ class Criterion:
     main: Callable[[Head], MicroBatchLoss]
     terms: tuple[tuple[float, Callable[[Head], MicroBatchLoss]], ...] = ()
 
+    def check_heads(self, heads: int) -> None:
+        """Raise ``SectionError`` if ``aux_weights`` does not match a number of auxiliary heads."""
+        self.keys.weights_of_aux(heads)
+
     def build(
         self,
         outputs: Sequence[nn.Variable],

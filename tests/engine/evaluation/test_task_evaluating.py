@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from common import once
 from datasets import depth_files
 from engine.evaluation import depth_metrics, metrics, score_keys
 from engine.evaluation.evaluator import Evaluator
@@ -124,6 +125,23 @@ def test_several_processes_score_as_one(trained, evaluated, tmp_path):
     assert (tmp_path / 'seen' / 'worst_images.png').read_bytes() == (
         evaluated / 'seen' / 'worst_images.png'
     ).read_bytes()
+
+
+@pytest.mark.parametrize('tasks', [TASKS, None], ids=['three tasks', 'labels alone'])
+def test_images_far_from_the_size_of_the_training_are_reported(tasks, trained, tmp_path, caplog):
+    """As for networks of one picture and one task."""
+    data, run = trained
+    if tasks is None:
+        keys = {'tasks': None, 'task_channels': None, 'depth_range': None}
+        run = TaskTraining(data, tmp_path, '--no-validation', max_iter=1, **keys).whole('run')
+    options = ['-d', data, '-cfg', run, '-c', 'cpu', '--backend', 'nnabla', '--split', 'val']
+    for size, lines in (('[160, 320]', 1), ('[32, 64]', 0)):
+        once.reset()
+        caplog.clear()
+        assert evaluate_runs.started(*options, '--set', f'trained_size={size}') == 0
+        found = [message for message in caplog.messages if 'so classes may be wrong' in message]
+        assert len(found) == lines
+        assert all('64x32, 0.04 times the area of the 320x160' in line for line in found)
 
 
 def test_the_printed_table(trained, capsys):

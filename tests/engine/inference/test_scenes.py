@@ -35,6 +35,12 @@ def scene():
     return Scene((flow, image), (True, False))
 
 
+@pytest.fixture
+def padded():
+    """Flow, at half the size, and the camera image of a scene that needs no padding."""
+    return task_networks.pictures(*SIZE)
+
+
 def plain_maps(config, x):
     """Return the network's outputs for a normalised input (6, H, W), resized to its size."""
     loaded = loading.load(config)
@@ -55,9 +61,8 @@ def plain_input(flow, image):
     return np.ascontiguousarray(((values - 128) / 64).transpose(2, 0, 1))
 
 
-def test_all_tasks_are_those_of_a_plain_computation(config, segmenter, scene):
-    flow, image = scene.pictures
-    image = cv2.resize(image, SIZE[::-1])
+def test_all_tasks_are_those_of_a_plain_computation(config, segmenter, padded):
+    flow, image = padded
     result = segmenter((flow, image))
     depth, classes, motion = plain_maps(config, plain_input(flow, image))
     assert list(result.tasks) == ['depth', 'segmentation', 'motion']
@@ -70,9 +75,8 @@ def test_all_tasks_are_those_of_a_plain_computation(config, segmenter, scene):
     assert result.tasks['motion'].classes == ('static', 'moving')
 
 
-def test_the_mirrored_view_has_flow_that_points_the_other_way(config, segmenter, scene):
-    flow, image = scene.pictures
-    image = cv2.resize(image, SIZE[::-1])
+def test_the_mirrored_view_has_flow_that_points_the_other_way(config, segmenter, padded):
+    flow, image = padded
     found = segmenter((flow, image), Protocol(flip=True)).tasks['depth'].depth
     u = plain_input(flow, image)
     mirrored = u[..., ::-1].copy()

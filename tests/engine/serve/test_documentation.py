@@ -21,7 +21,7 @@ def test_the_version_of_openapi(description):
 def test_parameters_and_body(description):
     operation = description['paths']['/segment']['post']
     parameters = {each['name']: each for each in operation['parameters']}
-    assert list(parameters) == ['model', 'output', 'scale', 'include']
+    assert list(parameters) == ['model', 'output', 'scale', 'include', 'task']
     assert all(each['in'] == 'query' and each['description'] for each in parameters.values())
     assert not any(each['required'] for each in parameters.values())
     schemas = description['components']['schemas']
@@ -29,12 +29,16 @@ def test_parameters_and_body(description):
     assert schemas['Part']['enum'] == ['pictures', 'pixels', 'original']
     body = operation['requestBody']['content']['multipart/form-data']['schema']
     assert body['required'] == ['image']
-    assert body['properties']['image']['format'] == 'binary'  # shown as a choice of files
+    assert list(body['properties']) == ['image', 'first_input']
+    for field in body['properties'].values():
+        assert field['format'] == 'binary'  # shown as a choice of files
 
 
 def test_answers(description):
     answers = description['paths']['/segment']['post']['responses']
     assert set(answers['200']['content']) == {'image/png', 'application/json'}
+    names = {'Answer', 'TasksAnswer', 'ClassTask', 'DepthTask'}
+    assert names <= set(description['components']['schemas'])
     refusals = {'400', '403', '408', '413', '415', '422', '500', '503', '504', '507'}
     assert set(answers) == {'200', *refusals}
     for status in refusals:
@@ -64,7 +68,7 @@ def test_the_documentation_in_a_browser(small_server, tmp_path):
         block = page.locator('.opblock-post')
         block.locator('.opblock-summary').click()
         block.get_by_role('button', name='Try it out').click()
-        block.locator('input[type=file]').set_input_files(photo)
+        block.locator('input[type=file]').first.set_input_files(photo)
         block.get_by_role('button', name='Execute').click()
         shown = block.locator('.live-responses-table')
         shown.wait_for()

@@ -1,11 +1,13 @@
 """POST /segment: every answer is that of the Segmenter, which infer.py uses."""
 
 import base64
+import http.client
 import socket
 import tempfile
 import zlib
 
 import cv2
+import nnabla as nn
 import numpy as np
 import pytest
 
@@ -189,6 +191,20 @@ def test_a_place_is_taken_until_the_answer_is_read(server):
         assert server.get('/health').json['waiting'] == 1
         while server.get('/health').json['waiting']:
             client.recv(1 << 16)
+
+
+def test_tests_wait_for_work_whose_client_has_gone(server):
+    """Else the next test cannot set NNabla's context, which a computation has until its end."""
+    body = served.multipart(('image', 'a.png', encode_image('.png', stand_ins.image(900, 1200))))
+    connection = http.client.HTTPConnection('127.0.0.1', server.port)
+    connection.request('POST', '/segment', body, served.MULTIPART_HEADER)
+    while not server.server.workers.running:
+        pass
+    connection.close()
+    assert server.server.workers.running
+    server.wait_for_workers()
+    assert nn.context.context_level == 0
+    assert not server.server.workers.running
 
 
 def test_an_upload_is_never_written_to_a_file(server, monkeypatch):

@@ -1,7 +1,5 @@
 """A browser, a server of the demo's network, and what Python finds with it."""
 
-from urllib.parse import urlsplit
-
 import pytest
 
 from engine import Segmenter
@@ -9,7 +7,7 @@ from engine.config.settings import ConfigSettings
 from engine.device.settings import DeviceSettings
 from engine.serve.settings import AccessSettings, LimitSettings, ServeSettings
 from support import browsers, served
-from support.page_visits import CONFIG, MAX_BYTES, MAX_PIXELS, PHOTO, PROTOCOL
+from support.page_visits import CONFIG, MAX_BYTES, MAX_PIXELS, PHOTO, PROTOCOL, visits
 from support.tiny_config import write_tiny_config
 
 
@@ -51,22 +49,5 @@ def result(segmenter):
 @pytest.fixture
 def visit(browser, server):
     """Open the page; at the end, nothing went wrong unseen, and no other host was asked."""
-    host = f'127.0.0.1:{server.port}'
-    contexts = []
-
-    def open_page(script='', expected_errors=None, **settings):
-        context = browser.new_context(**{'viewport': {'width': 1280, 'height': 860}, **settings})
-        context.set_default_timeout(browsers.HANG)
-        page = context.new_page()
-        contexts.append((context, watch := browsers.Watch(page, expected_errors)))
-        page.add_init_script(script)
-        page.goto(f'http://{host}/')
-        page.wait_for_selector('#model:enabled')
-        return page, watch
-
-    yield open_page
-    for context, watch in contexts:
-        assert watch.errors == []
-        assert {urlsplit(url).netloc for url in watch.requests if url.startswith('http')} == {host}
-        assert context.cookies() == []
-        context.close()
+    with visits(browser, server) as open_page:
+        yield open_page
