@@ -37,7 +37,7 @@ class ExportSpec:
 
     Attributes:
         kind: Kind of the output, a key of :data:`KINDS`.
-        pixels: Kind of the input, (N, 3, H, W) in the network's channel order: ``normalised``
+        pixels: Kind of the input, (N, 3k, H, W) in the network's channel order: ``normalised``
             float32, (x - mean) / std, or pixels of 0 to 255 as ``float32`` or ``uint8`` (ONNX
             and OpenVINO only), which the file itself normalises.
         batch: Number of images; None for a dynamic batch (ONNX and OpenVINO only).

@@ -90,7 +90,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     plan = TrainingPlan(settings, config, seed, processes, choice)
     predictor = _register(plan, network)
     with config.naming_origins():
-        criterion.check_heads(auxiliary_heads(network))
+        criterion.check_heads(lambda: auxiliary_heads(network))
     initial = None if state else _initialise(plan, network)
     if state is not None:
         resume.check_changes(state, plan, hyperparameters)

@@ -10,7 +10,7 @@
 The objective is used as that of a single task; see :mod:`engine.training.losses.criterion`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -98,14 +98,14 @@ class TaskCriterion:
     parts: tuple[Criterion | DepthCriterion, ...]
     scales: TaskScales
 
-    def check_heads(self, heads: int) -> None:
-        """Raise ``SectionError`` if ``aux_weights`` does not match a number of auxiliary heads."""
+    def check_heads(self, count: Callable[[], int]) -> None:
+        """Check the weights of auxiliary heads as :meth:`Criterion.check_heads` does."""
         classes = ((t, part) for t, part in zip(self.tasks, self.parts) if t.kind == CLASSES)
         task, part = next(classes, (None, None))
         if task is None or not isinstance(part, Criterion):
             return
         try:
-            part.check_heads(heads)
+            part.check_heads(count)
         except SectionError as error:
             raise SectionError(error.key, f'{error.problem} (task {task.name})') from error
 
