@@ -65,7 +65,7 @@ class Dataset(Sequence[Sample]):
         decoders: For each task a function that reads a target file: class indices as ``decode``
             does, or depth in metres, (H, W) float32, with 0 for unknown.
         flow: For each picture of a sample whether it is optical flow, see
-            :mod:`datasets.flow_files`.
+            :mod:`datasets.optical_flow`.
     """
 
     info: DatasetInfo

@@ -14,7 +14,7 @@ from datasets.dataset import Dataset
 from datasets.info import DataError, DatasetInfo
 from datasets.keys import FLOW
 from datasets.readers.contract import Reader, TaskReader
-from datasets.samples import Sample, SceneFiles
+from datasets.samples import Sample, SceneFiles, called
 
 
 def check_list(name: str, list_file: str | os.PathLike[str] | None) -> None:
@@ -36,7 +36,7 @@ def check_wanted(known: Reader, info: DatasetInfo, root: Path, wanted: SceneFile
         wanted: The pictures and tasks.
 
     Raises:
-        DataError: The data set has no second pictures, or no such task.
+        DataError: The data set has no first pictures, or no such task.
     """
     try:
         keys = TaskKeys(inputs=wanted.inputs, tasks=wanted.tasks or None)
@@ -60,8 +60,7 @@ def check_wanted(known: Reader, info: DatasetInfo, root: Path, wanted: SceneFile
     if not os.path.isdir(root / str(wanted.input_folder)):  # pathlib refuses long names
         raise DataError(
             f'{root}: input_folder {short_text(str(wanted.input_folder))}: no such folder, but '
-            f'inputs: 2 needs a picture of {wanted.input_kind} for '
-            f'each image there; {_remedy(wanted)}'
+            f'inputs: 2 needs a first picture of each scene there; {_remedy(wanted)}'
         )
     return wanted
 
@@ -87,7 +86,7 @@ def check_files(samples: Sequence[Sample], wanted: SceneFiles, with_targets: boo
     there = _Listing()
     if wanted.inputs > 1:
         firsts = [(sample, sample.pictures[0] if sample.pictures else None) for sample in samples]
-        _check_kind(firsts, str(wanted.input_kind), there, _remedy(wanted))
+        _check_kind(firsts, called(wanted.input_kind), there, _remedy(wanted))
     for task in wanted.tasks if with_targets else ():
         targets = [(sample, sample.target(task)) for sample in samples]
         _check_kind(targets, task, there, 'add them, or leave the task out of tasks')

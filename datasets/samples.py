@@ -9,6 +9,7 @@ from pathlib import Path
 
 from common.errors import InputError
 from common.terminal.name_list import first_names
+from datasets.keys import FLOW
 
 NO_LABEL, NO_IMAGE = 'no label', 'a label without an image'  # reasons why a file is not used
 NOT_READ = 'its ending is not read'
@@ -60,6 +61,11 @@ class Sample:
     pictures: tuple[Path, ...] = ()
     targets: tuple[tuple[str, Path], ...] = ()
     companions: tuple[Path, ...] = ()
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether there is a label, or a target of any task."""
+        return self.label is not None or bool(self.targets)
 
     def target(self, task: str) -> Path | None:
         """Return the file of a task; None without one."""
@@ -134,6 +140,11 @@ def describe_unused(unused: Sequence[UnusedFile], root: Path | None) -> str:
 def without_image(kind: str) -> str:
     """Return the reason why a label, or another partner of an image, is not used."""
     return NO_IMAGE if kind == 'label' else f'{kind} without an image'
+
+
+def called(kind: str | None) -> str:
+    """Return what messages call the first of two pictures: ``flow``, or ``first picture``."""
+    return FLOW if kind == FLOW else 'first picture'
 
 
 def count_of(number: int, noun: str) -> str:

@@ -1,6 +1,6 @@
 """Draw the pictures and targets of a scene, each at the size of a cell of a contact sheet."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -31,7 +31,7 @@ class Cell:
 
 
 def cells_of(dataset: Dataset, index: int, largest: tuple[int, int], opacity: float) -> list[Cell]:
-    """Return the pictures of a scene, then its targets, if it has them.
+    """Return the pictures of a scene, then the targets that it has.
 
     Args:
         dataset: The data set.
@@ -43,9 +43,9 @@ def cells_of(dataset: Dataset, index: int, largest: tuple[int, int], opacity: fl
         InputError: A file cannot be used.
     """
     sample = dataset[index]
-    has_targets = bool(sample.targets) if dataset.tasks else sample.label is not None
-    if has_targets:
-        scene = dataset.scene(index)
+    there = tuple(task for task in dataset.tasks if sample.target(task.name) is not None)
+    if there or not dataset.tasks and sample.label is not None:
+        scene = replace(dataset, tasks=there).scene(index)
         pictures, targets = scene.pictures, scene.targets
     else:
         pictures, targets = dataset.pictures(index), {}

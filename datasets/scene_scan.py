@@ -1,4 +1,4 @@
-"""Examine scenes before a training: sizes of all files, and whether depth is plausible.
+"""Examine scenes before a training: sizes of all files, and whether depth and flow are plausible.
 
     scan = scan_scenes(dataset, processes=4)        # InputError for the first bad sample
     judge(dataset, scan)                            # DataError, or a warning
@@ -6,7 +6,7 @@
 Scans of disjoint parts of a split can be added.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,15 +17,18 @@ from common import once
 from common.errors import InputError
 from common.process_map import map_samples
 from common.tasks import DEPTH
-from datasets import formats, scenes
+from datasets import formats, optical_flow, scenes
 from datasets.dataset import Dataset
 from datasets.info import DataError
 from datasets.label_scan import place_of
-from datasets.samples import regular_file
+from datasets.samples import count_of, regular_file
 
 MAX_SCENES = 5000  # of larger splits, as many are examined, evenly spread
-MAX_READ_SCENES = 100  # whose depth is read
-PLAUSIBLE = 0.1, 1000.0  # metres of the median of depth
+MAX_READ_SCENES = 100  # whose depth and flow are read
+# Metres of the median of depth. Streets in millimetres, read as metres x 256, are above it; indoor
+# depth in millimetres is not.
+PLAUSIBLE = 0.1, 80.0
+MAX_MOVEMENT = 32.0  # pixels of the median of flow; photos read as flow are above it
 _HEADER_BYTES = 24  # of a PNG, with width and height
 
 
@@ -81,16 +84,19 @@ class SceneScan:
     Attributes:
         scenes: Number of scenes that were examined.
         depths: The facts of each depth task.
+        movements: For each picture of flow that was read, see :func:`movement_of`.
     """
 
     scenes: int = 0
     depths: dict[str, DepthFacts] = field(default_factory=dict)
+    movements: tuple[float, ...] = ()
 
     def __add__(self, other: 'SceneScan') -> 'SceneScan':
         depths = dict(self.depths)
         for task, facts in other.depths.items():
             depths[task] = depths.get(task, DepthFacts()) + facts
-        return SceneScan(self.scenes + other.scenes, depths)
+        movements = self.movements + other.movements
+        return SceneScan(self.scenes + other.scenes, depths, movements)
 
 
 def scan_scenes(
@@ -99,7 +105,7 @@ def scan_scenes(
     skip_bad: bool = False,
     on_progress: Callable[[str], None] = lambda activity: None,
 ) -> SceneScan:
-    """Compare the sizes of the files of all scenes, and read the depth of some.
+    """Compare the sizes of the files of all scenes, and read depth and flow of some.
 
     Args:
         dataset: The split, or this process's part of it.
@@ -122,7 +128,7 @@ def scan_scenes(
 
 
 def judge(dataset: Dataset, scan: SceneScan) -> None:
-    """Judge the depth of a split.
+    """Judge the depth and flow of a split.
 
     Raises:
         DataError: No pixel of a task has a known depth.
@@ -130,10 +136,12 @@ def judge(dataset: Dataset, scan: SceneScan) -> None:
     for task, facts in scan.depths.items():
         if facts.files and not facts.known:
             raise DataError(
-                f'{place_of(dataset)} has no pixel of known {task} in {facts.files} files; a value '
-                'of 0 means unknown, so they hold nothing to learn'
+                f'{place_of(dataset)} has no pixel of known {task} in '
+                f'{count_of(facts.files, "file")}; a value of 0 means unknown, so there is nothing '
+                'to learn'
             )
         warn_if_implausible(dataset, task, facts)
+    warn_of_movements(dataset, scan.movements)
 
 
 def warn_if_implausible(dataset: Dataset, task: str, facts: DepthFacts) -> None:
@@ -148,18 +156,49 @@ def warn_if_implausible(dataset: Dataset, task: str, facts: DepthFacts) -> None:
         )
 
 
+def movement_of(flow: np.ndarray) -> float:
+    """Return the larger of the medians of abs(u) and abs(v), in pixels of this picture.
+
+    Args:
+        flow: (H, W, 3) uint8, see :mod:`datasets.optical_flow`.
+    """
+    vectors = flow[..., [optical_flow.U, optical_flow.V]].astype(np.int16) - optical_flow.ZERO
+    return float(np.median(abs(vectors), axis=(0, 1)).max())
+
+
+def warn_of_movements(dataset: Dataset, movements: Sequence[float]) -> None:
+    """Warn, once in a command, of pictures that can hardly be optical flow.
+
+    Args:
+        dataset: The split.
+        movements: Those of its pictures of flow.
+    """
+    if movements and (median := float(np.median(movements))) > MAX_MOVEMENT:
+        once.warn(
+            'flow that is none',
+            f'{place_of(dataset)}: the median movement in its pictures of flow is {median:.0f} '
+            'pixels, which can hardly be right; are they ordinary pictures? Those need '
+            'input_kind: image; python -m datasets.prepare flow computes flow',
+        )
+
+
 def _examine(dataset: Dataset, index: int, read_step: int, skip_bad: bool) -> SceneScan:
     try:
         check_sizes(dataset, index)
-        depths = {}
-        for task in dataset.tasks:
-            if task.kind == DEPTH and not index % read_step:
-                depths[task.name] = DepthFacts.of(dataset.target(index, task.name))
+        if index % read_step:
+            return SceneScan(1)
+        names = [task.name for task in dataset.tasks if task.kind == DEPTH]
+        depths = {name: DepthFacts.of(dataset.target(index, name)) for name in names}
+        movements = tuple(
+            movement_of(optical_flow.read(path, dataset.reading))
+            for path, is_flow in zip(dataset[index].pictures, dataset.flow)
+            if is_flow
+        )
     except InputError:
         if not skip_bad:
             raise
         return SceneScan()
-    return SceneScan(1, depths)
+    return SceneScan(1, depths, movements)
 
 
 def check_sizes(dataset: Dataset, index: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations  # so that an older Python can import this mo
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import UserError
 from common.settings import Settings, option
 from common.tasks import MAX_INPUTS
 from datasets.info import DatasetInfo
@@ -107,8 +108,14 @@ class DataSettings(Settings):
 
         Args:
             info: Facts about the data set; all tasks are read of one without segmentation.
+
+        Raises:
+            UserError: A first picture is described, but not to be read.
         """
         tasks = self.tasks or (() if info.classes else tuple(info.tasks()))
         if self.inputs == 1:
+            for name in ('input_folder', 'input_kind'):
+                if (value := getattr(self, name)) is not None:
+                    raise UserError(f'--{name.replace("_", "-")} {value}: needs --inputs 2')
             return SceneFiles(tasks=tasks)
         return SceneFiles(self.inputs, tasks, self.input_folder, self.input_kind)

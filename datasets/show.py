@@ -92,7 +92,7 @@ def write_sheet(settings: SheetSettings) -> None:
     )
     _check_output(settings, root, dataset)
     shown = _spread(dataset, settings.number)
-    labelled = [index for index in shown if dataset[index].label is not None]
+    labelled = [index for index in shown if dataset[index].has_targets]
     turned.warn([(dataset, turned.turned_images(dataset, labelled))], '--exif-orientation {0}')
     tasks = [task.name for task in dataset.tasks if task.kind == CLASSES]
     for view in [dataset.of_task(task) for task in tasks] if dataset.tasks else [dataset]:

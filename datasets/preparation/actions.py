@@ -15,9 +15,10 @@ from datasets.info import EmptySplitError
 from datasets.preparation import scene_actions, sources
 from datasets.preparation.check import SplitReport, check_split
 from datasets.preparation.convert import convert_labels
-from datasets.preparation.printing import print_classes, print_statistics
+from datasets.preparation.printing import count_of_problems, print_classes, print_statistics
 from datasets.preparation.settings import PreparationSettings
 from datasets.preparation.statistics import compute_statistics
+from datasets.samples import count_of
 
 REQUIRED_SPLITS = ('train', 'val')  # other splits are often not available
 
@@ -143,8 +144,8 @@ def _print_report(dataset: Dataset, report: SplitReport, facts: dict[str, Any]) 
     """Print what is in a split; ``facts``: the same report for JSON."""
     for problem in report.problems:
         print(one_line(problem.message))
-    count = len(report.problems) or 'no'
-    print(f'{dataset.info.name} {dataset.split}: {report.samples} images, {count} problems')
+    counts = f'{count_of(report.samples, "image")}, {count_of_problems(len(report.problems))}'
+    print(f'{dataset.info.name} {dataset.split}: {counts}')
     print(dataset.describe())
     print_classes(facts)
 
@@ -180,7 +181,8 @@ def _check_packed(folders: Sequence[Path], context: ActionContext) -> tuple[dict
                 missing = scan.missing_classes(dataset.info)
         for problem in problems:
             print(one_line(problem))
-        print(f'{folder}: {samples} packed samples, {len(problems) or "no"} problems')
+        counts = f'{count_of(samples, "packed sample")}, {count_of_problems(len(problems))}'
+        print(f'{folder}: {counts}')
         if missing:
             LOG.warning('%s: classes without a pixel: %s', folder, ', '.join(missing))
         if absent:
@@ -222,7 +224,7 @@ def _pack(context: ActionContext) -> tuple[dict[str, Any], int]:
     splits, missing = _splits(context, complete=True)
     _warn_of_turned(splits)
     for dataset in splits:
-        if all(sample.label is None for sample in dataset):
+        if not any(sample.has_targets for sample in dataset):
             LOG.info('%s is skipped: it has no labels', dataset.split)
             continue
         folder = target / dataset.split
@@ -236,7 +238,7 @@ def _pack(context: ActionContext) -> tuple[dict[str, Any], int]:
 def _warn_of_turned(splits: Sequence[Dataset]) -> None:
     found = []
     for dataset in splits:
-        labelled = [i for i, sample in enumerate(dataset) if sample.label is not None]
+        labelled = [i for i, sample in enumerate(dataset) if sample.has_targets]
         found.append((dataset, turned.turned_images(dataset, labelled)))
     turned.warn(found, '--exif-orientation {0} (config key: exif_orientation)')
 

@@ -18,7 +18,7 @@ from datasets.label_values import check_range
 from datasets.preparation.check import Problem, SplitReport
 from datasets.registry import UNLABELLED_SPLIT
 from datasets.samples import regular_file
-from datasets.scene_scan import DepthFacts, warn_if_implausible
+from datasets.scene_scan import DepthFacts, movement_of, warn_if_implausible, warn_of_movements
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class _Found:
     problems: list[Problem] = field(default_factory=list)
     scans: dict[str, LabelScan] = field(default_factory=dict)
     depths: dict[str, DepthFacts] = field(default_factory=dict)
+    movements: list[float] = field(default_factory=list)
 
 
 def check_scenes(
@@ -88,8 +89,10 @@ def check_scenes(
     names = _tasks(dataset)
     scans = {name: LabelScan() for name, kind in names.items() if kind != DEPTH}
     depths = {name: DepthFacts() for name, kind in names.items() if kind == DEPTH}
+    movements: list[float] = []
     for found in map_samples(dataset, _examine, processes, 'checking'):
         problems += found.problems
+        movements += found.movements
         for task, scan in found.scans.items():
             scans[task] += scan
         for task, facts in found.depths.items():
@@ -105,6 +108,7 @@ def check_scenes(
             problems.append(Problem(dataset.root or dataset[0].image, 'split', str(error)))
     for task, facts in depths.items():
         warn_if_implausible(dataset, task, facts)
+    warn_of_movements(dataset, movements)
     return SceneReport(len(dataset), tuple(problems), scans, depths)
 
 
@@ -128,7 +132,7 @@ def _unpaired(dataset: Dataset) -> list[Problem]:
         expected += [path for _, path in sample.targets]
         lacking = [f'{path} is missing' for path in expected if not path.exists()]
         if len(dataset.flow) > 1 and not sample.pictures:
-            lacking.append('it has no second picture')
+            lacking.append('it has no first picture')
         lacking += [
             f'it has no {task}'
             for task in (_tasks(dataset) if with_targets and dataset.tasks else ())
@@ -151,13 +155,18 @@ def _examine_pictures(dataset: Dataset, index: int, found: _Found) -> tuple[int,
     """Read all pictures; return the size of the camera image, None if it is unreadable."""
     sample = dataset[index]
     sizes: list[tuple[int, ...] | None] = []
-    for path, is_flow in zip(sample.pictures or (sample.image,), dataset.flow):
+    # Without its first picture, a sample has the camera image alone.
+    kinds = dataset.flow if sample.pictures else dataset.flow[-1:]
+    for path, is_flow in zip(sample.pictures or (sample.image,), kinds):
         if not path.exists():
             sizes.append(None)  # reported as missing
             continue
         try:
             read = optical_flow.read if is_flow else read_image
-            sizes.append(read(regular_file(path), dataset.reading).shape[:2])
+            picture = read(regular_file(path), dataset.reading)
+            sizes.append(picture.shape[:2])
+            if is_flow:
+                found.movements.append(movement_of(picture))
         except InputError as error:
             found.problems.append(Problem(path, 'image', str(error)))
             sizes.append(None)
@@ -175,7 +184,8 @@ def _examine_target(
 ) -> None:
     sample = dataset[index]
     path = sample.target(task) if dataset.tasks else sample.label
-    if path is None or not path.exists() or not all(p.exists() for p in sample.companions):
+    companions = sample.companions if kind == DEPTH else ()  # such as the camera's file
+    if path is None or not all(each.exists() for each in (path, *companions)):
         return  # a split without targets, or a missing file reported before
     try:
         values, fact = scenes.decode_target(dataset, index, task)

@@ -6,7 +6,9 @@ from typing import Any
 from common.terminal.printable import one_line
 from common.terminal.tables import Column, lines
 from datasets.dataset import Dataset
+from datasets.info import DatasetInfo
 from datasets.preparation.statistics import Statistics
+from datasets.samples import count_of
 
 
 def print_classes(facts: Mapping[str, Any]) -> None:
@@ -33,15 +35,31 @@ def print_statistics(dataset: Dataset, found: Statistics) -> dict[str, Any]:
         dataset: The split, whose labels are those of the statistics.
         found: Its statistics.
     """
+    return {**print_colours(dataset, found), **print_weights(dataset.info, found)}
+
+
+def print_colours(dataset: Dataset, found: Statistics) -> dict[str, Any]:
+    """Print mean and standard deviation of the colours; return them for JSON."""
+    count = count_of(found.samples, 'image')
+    print(f'{dataset.info.name} {dataset.split}: {count}; red, green, blue in 0..255')
+    for name, values in (('mean', found.mean), ('std', found.std)):
+        print(f'{name}: [{", ".join(f"{value:.3f}" for value in values)}]')
+    return {'samples': found.samples, 'mean': found.mean.tolist(), 'std': found.std.tolist()}
+
+
+def print_weights(info: DatasetInfo, found: Statistics) -> dict[str, Any]:
+    """Print class weights; return them for JSON.
+
+    Args:
+        info: The classes.
+        found: The statistics of their labels.
+    """
     weights = {
         'median_frequency': found.median_frequency(),
         'enet': found.enet(),
         'inverse_log': found.inverse_log(),
     }
-    info, classes = dataset.info, dataset.info.classes
-    print(f'{info.name} {dataset.split}: {found.samples} images; red, green, blue in 0..255')
-    for name, values in (('mean', found.mean), ('std', found.std)):
-        print(f'{name}: [{", ".join(f"{value:.3f}" for value in values)}]')
+    classes = info.classes
     rows = zip(classes, *weights.values())
     print_table(
         ('weights', 'median frequency', 'ENet', 'inverse log'),
@@ -49,9 +67,6 @@ def print_statistics(dataset: Dataset, found: Statistics) -> dict[str, Any]:
     )
     print_missing(found.missing_classes(info))
     return {
-        'samples': found.samples,
-        'mean': found.mean.tolist(),
-        'std': found.std.tolist(),
         'without_pixels': found.missing_classes(info),
         **{name: dict(zip(classes, values.tolist())) for name, values in weights.items()},
     }
@@ -67,7 +82,12 @@ def print_depth(task: str, facts: Mapping[str, Any]) -> None:
     extent = ''
     if facts['median'] is not None:
         extent = ', {least:.2f} to {most:.2f} m, median {median:.2f} m'.format(**facts)
-    print(f'{task}: {facts["files"]} files, {100 * facts["known"]:.2f} % known{extent}')
+    print(f'{task}: {count_of(facts["files"], "file")}, {100 * facts["known"]:.2f} % known{extent}')
+
+
+def count_of_problems(number: int) -> str:
+    """Return ``no problems``, ``1 problem`` or ``2 problems``."""
+    return count_of(number, 'problem') if number else 'no problems'
 
 
 def print_missing(classes: Sequence[str]) -> None:

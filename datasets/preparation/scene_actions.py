@@ -1,17 +1,20 @@
 """Check and measure splits with several pictures or tasks."""
 
-from functools import reduce
 from typing import Any
 
-from common.process_map import map_samples
-from common.tasks import CLASSES, DEPTH
 from common.terminal.printable import one_line
 from datasets.dataset import Dataset
 from datasets.label_scan import LabelScan
 from datasets.preparation.check_scenes import check_scenes, depth_as_json
-from datasets.preparation.printing import print_classes, print_depth, print_statistics
-from datasets.preparation.statistics import compute_statistics
-from datasets.scene_scan import DepthFacts
+from datasets.preparation.printing import (
+    count_of_problems,
+    print_classes,
+    print_colours,
+    print_depth,
+    print_weights,
+)
+from datasets.preparation.scene_statistics import compute_scene_statistics
+from datasets.samples import count_of
 
 
 def check(dataset: Dataset, processes: int, others: dict[str, LabelScan]) -> dict[str, Any]:
@@ -28,8 +31,8 @@ def check(dataset: Dataset, processes: int, others: dict[str, LabelScan]) -> dic
     facts = report.as_json(dataset)
     for problem in report.problems:
         print(one_line(problem.message))
-    count = len(report.problems) or 'no'
-    print(f'{dataset.info.name} {dataset.split}: {report.samples} scenes, {count} problems')
+    counts = f'{count_of(report.samples, "scene")}, {count_of_problems(len(report.problems))}'
+    print(f'{dataset.info.name} {dataset.split}: {counts}')
     print(dataset.describe())
     for task in report.scans:
         print(f'{task}:')
@@ -40,28 +43,13 @@ def check(dataset: Dataset, processes: int, others: dict[str, LabelScan]) -> dic
 
 
 def stats(dataset: Dataset, processes: int) -> dict[str, Any]:
-    """Measure a split task by task, print the statistics and return them for JSON."""
-    tasks: dict[str, Any] = {}
-    for task in dataset.tasks:
-        if task.kind == CLASSES:
-            print(f'{task.name}:')
-            view = dataset.of_task(task.name)
-            tasks[task.name] = print_statistics(view, compute_statistics(view, processes))
-    nothing: dict[str, DepthFacts] = {}
-    total = reduce(_added, map_samples(dataset, _depth_facts, processes, 'measuring'), nothing)
-    for name, facts in total.items():
-        tasks[name] = depth_as_json(facts)
+    """Measure a split with tasks, print the statistics and return them for JSON."""
+    found = compute_scene_statistics(dataset, processes)
+    facts, tasks = print_colours(dataset, found.images), dict[str, Any]()
+    for name, of_classes in found.classes.items():
+        print(f'{name}:')
+        tasks[name] = print_weights(dataset.info.of_task(name), of_classes)
+    for name, depth in found.depths.items():
+        tasks[name] = depth_as_json(depth)
         print_depth(name, tasks[name])
-    return {'samples': len(dataset), 'tasks': tasks}
-
-
-def _depth_facts(dataset: Dataset, index: int) -> dict[str, DepthFacts]:
-    return {
-        task.name: DepthFacts.of(dataset.target(index, task.name))
-        for task in dataset.tasks
-        if task.kind == DEPTH
-    }
-
-
-def _added(one: dict[str, DepthFacts], other: dict[str, DepthFacts]) -> dict[str, DepthFacts]:
-    return {task: one.get(task, DepthFacts()) + facts for task, facts in other.items()}
+    return {**facts, 'tasks': tasks}

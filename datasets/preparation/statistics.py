@@ -31,7 +31,7 @@ class Statistics:
 
     Attributes:
         samples: Number of samples.
-        values: (3, 256) int64, histograms of the red, green and blue channel.
+        values: (3, 256) int64, histograms of the red, green and blue channel of camera images.
         pixels: (C,) int64, number of pixels of each class, n_c.
         pixels_beside: (C,) int64, for each class the labelled pixels of all images that show it.
         ignored: Number of pixels without a class.
@@ -87,6 +87,29 @@ class Statistics:
         ]  # fmt: skip
 
 
+class ClassSums:
+    """Adds up what the labels of samples show.
+
+    Args:
+        classes: Number of classes.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.scan = LabelScan()
+        self._beside = np.zeros(classes, np.int64)
+
+    def add(self, scan: LabelScan) -> None:
+        """Add the label of one sample."""
+        pixels = scan.pixels[: len(self._beside)]
+        self._beside += (pixels > 0) * pixels.sum()
+        self.scan += scan
+
+    def statistics(self, samples: int, values: np.ndarray) -> Statistics:
+        """Return the statistics of a number of samples with these channel histograms."""
+        pixels, ignored = self.scan.pixels[: len(self._beside)], int(self.scan.pixels[IGNORE])
+        return Statistics(samples, values, pixels, self._beside, ignored)
+
+
 def compute_statistics(dataset: Dataset, processes: int = 1) -> Statistics:
     """Return the statistics of a split with labels.
 
@@ -98,20 +121,22 @@ def compute_statistics(dataset: Dataset, processes: int = 1) -> Statistics:
         InputError: A file cannot be used.
         DataError: The label files contradict each other.
     """
-    classes = len(dataset.info.classes)
-    values = np.zeros((3, 256), np.int64)
-    beside, total = np.zeros(classes, np.int64), LabelScan()
+    values, sums = np.zeros((3, 256), np.int64), ClassSums(len(dataset.info.classes))
     for sample_values, scan in map_samples(dataset, _count, processes, 'measuring'):
         values += sample_values
-        total += scan
-        beside += (scan.pixels[:classes] > 0) * scan.pixels[:classes].sum()
-    label_scan.judge(dataset, total)
-    pixels, ignored = total.pixels[:classes], int(total.pixels[IGNORE])
-    return Statistics(len(dataset), values, pixels, beside, ignored)
+        sums.add(scan)
+    label_scan.judge(dataset, sums.scan)
+    return sums.statistics(len(dataset), values)
 
 
 def _count(dataset: Dataset, index: int) -> tuple[np.ndarray, LabelScan]:
     """Return the histograms of a sample's red, green and blue, (3, 256), and its label's scan."""
     image, label, fact = dataset.examined_pair(index)
-    channels = [np.bincount(image[..., channel].ravel(), minlength=256) for channel in (2, 1, 0)]
-    return np.stack(channels), label_scan.scan_of_label(dataset[index].label, label, fact)
+    camera_image = image[..., -3:]  # the last of several pictures
+    scan = label_scan.scan_of_label(dataset[index].label, label, fact)
+    return channel_counts(camera_image), scan
+
+
+def channel_counts(image: np.ndarray) -> np.ndarray:
+    """Return the histograms of red, green and blue, (3, 256), of an image, (H, W, 3) uint8, BGR."""
+    return np.stack([np.bincount(image[..., i].ravel(), minlength=256) for i in (2, 1, 0)])

@@ -1,4 +1,4 @@
-"""Depth, motion and second pictures of Cityscapes, as TI's EdgeAI-Lite uses them.
+"""Depth, motion and first pictures of Cityscapes, as TI's EdgeAI-Lite uses them.
 
 TexasInstruments/edgeai-torchvision, references/edgeailite/edgeai_xvision/xvision/datasets/
 cityscapes_plus.py at f85ec314:
@@ -8,13 +8,15 @@ cityscapes_plus.py at f85ec314:
   value p of the 16-bit PNG is the disparity (p - 1) / 256 in pixels, and 0 is unknown.
 - Motion: ``gtFine/<split>/<city>/<frame>_gtFine_labelTrainIds_motion.png``, with 0 for static and
   255 for moving pixels.
-- Second pictures, such as optical flow: a folder beside ``leftImg8bit`` with its sub-folders.
+- First pictures, such as optical flow: a folder beside ``leftImg8bit`` with its sub-folders. Of
+  ``leftImg8bit_sequence`` it is the frame before the camera image.
 
 Differs from the original: a disparity of 0 is infinitely far and becomes unknown, not 1 m; other
-values than 0 and 255 in a file of motion are refused; second pictures are paired by the name of the
+values than 0 and 255 in a file of motion are refused; first pictures are paired by the name of the
 frame, not by their order.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,11 +29,14 @@ from common.reading.text_files import TextFileError
 from common.tasks import SEGMENTATION
 from datasets import depth_files
 from datasets.info import DataError, TaskClasses
+from datasets.keys import IMAGE
 from datasets.readers import label_files, layout, trees
-from datasets.samples import FoundSamples, Sample, SceneFiles, UnusedFile, without_image
+from datasets.samples import FoundSamples, Sample, SceneFiles, UnusedFile, called, without_image
 
 DEPTH, MOTION = 'depth', 'motion'
 MOTION_CLASSES = TaskClasses(MOTION, ('static', 'moving'), ((110, 110, 110), (220, 20, 60)))
+IMAGES, SEQUENCES = 'leftImg8bit', 'leftImg8bit_sequence'  # folders of Cityscapes
+IMAGE_ENDING = '_leftImg8bit'
 FLOW_FOLDER = 'leftImg8bit_flow_confidence_768x384'
 NEAREST, FARTHEST = 1.0, 255.0  # metres to which known depth is clipped, as in the original
 _MEANINGS = label_files.values_table({0: 0, 255: 1})
@@ -39,6 +44,7 @@ _DISPARITY, _CAMERA, _MOTION = '_disparity', '_camera', '_gtFine_labelTrainIds_m
 _DISPARITY_STEPS = 256  # of a pixel
 _MAX_CAMERA_BYTES = 1 << 16
 _FRAME_PARTS = 3  # of a file name: city, sequence, frame
+_FRAME_NAME = re.compile(r'(.+_\d+_)(\d{1,15})')
 
 
 def with_scenes(
@@ -56,9 +62,7 @@ def with_scenes(
     firsts: dict[str, Path] = {}
     left: tuple[UnusedFile, ...] = ()
     if wanted.inputs > 1:
-        folder = root / str(wanted.input_folder) / split
-        firsts = _frames(folder)
-        left = trees.without(firsts, images, without_image(str(wanted.input_kind)))
+        firsts, left = _first_pictures(found, root, split, wanted, images)
     samples, tasks = [], () if split == 'test' else wanted.tasks
     for sample in found:
         targets = _targets(sample, root, split)
@@ -85,15 +89,51 @@ def _targets(sample: Sample, root: Path, split: str) -> dict[str, Path]:
     }
 
 
+def _first_pictures(
+    found: FoundSamples, root: Path, split: str, wanted: SceneFiles, images: Collection[str]
+) -> tuple[dict[str, Path], tuple[UnusedFile, ...]]:
+    """Return the first pictures by the name of the sample, and those of no image."""
+    folder = root / str(wanted.input_folder)
+    layout.check_first_folder(folder, root / IMAGES)
+    if folder.name != SEQUENCES:
+        firsts = _frames(folder / split)
+        return firsts, trees.without(firsts, images, without_image(called(wanted.input_kind)))
+    if wanted.input_kind != IMAGE:
+        raise DataError(
+            f'{folder}: holds camera images, not optical flow; set input_kind: image for the frame '
+            'before, or compute flow with python -m datasets.prepare flow'
+        )
+    frames: dict[str, Path] = {}
+    for city in sorted({sample.name.rpartition('/')[0] for sample in found}):
+        listed = layout.listing(folder / split / city, layout.PNG, IMAGE_ENDING)
+        frames |= {f'{city}/{name}': path for name, path in listed.items()}
+    before = {sample.name: name_before(sample.name) for sample in found}
+    # A sequence has 30 frames for each image, so the others are no sign of a mistake.
+    return {name: frames[one] for name, one in before.items() if one in frames}, ()
+
+
+def name_before(name: str) -> str:
+    """Return the name of the frame before: ``aachen_000000_000018`` of ``aachen_000000_000019``."""
+    found = _FRAME_NAME.fullmatch(name)
+    if found is None or not int(found[2]):
+        return ''
+    return f'{found[1]}{int(found[2]) - 1:0{len(found[2])}d}'
+
+
 def _frames(folder: Path) -> dict[str, Path]:
-    """Return pictures by the name of their frame, ``city/frame``, whatever follows it."""
+    """Return pictures by the name of their frame, ``city/frame``, whatever follows it.
+
+    Raises:
+        DataError: There are several of one frame.
+    """
     found: dict[str, Path] = {}
     for city in sorted(path.name for path in folder.glob('*/')):
         for stem, path in layout.listing(folder / city, layout.PNG).items():
             name = f'{city}/{"_".join(stem.split("_")[:_FRAME_PARTS])}'
             if name in found:
                 raise DataError(
-                    f'{path} and {found[name].name} are of the same frame; keep one of them'
+                    f'{path} and {found[name].name} are of the same frame; keep one of them, or '
+                    'name another folder as input_folder'
                 )
             found[name] = path
     return found

@@ -11,6 +11,7 @@ from common.class_maps import MAX_CLASSES
 from common.errors import UserError
 from common.reading import yaml_text
 from common.reading.text_files import TextFileError
+from common.tasks import DEPTH, kind_of
 from common.terminal.short_repr import short_repr, short_text
 from datasets.info import DataError, long_name, repeated_name
 from datasets.keys import FLOW, IMAGE
@@ -97,7 +98,7 @@ def _task(
 ) -> 'Description | DepthFolder':
     """Return the description of the targets of a task."""
     where = f'{path}, task {task}'
-    if folder_tasks.is_depth(task):
+    if kind_of(task) == DEPTH:
         found = folder_tasks.depth_folder(values, where)
         _check_folder(path.parent, found.labels, 'labels', where)
         return found

@@ -1,5 +1,6 @@
 """Pair the images of a user's own folder with labels, targets of tasks and further pictures."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from datasets.samples import (
     Sample,
     SceneFiles,
     UnusedFile,
+    called,
     without_image,
 )
 
@@ -30,7 +32,7 @@ class _Partners:
 
     Attributes:
         role: One of the roles at the top of this file.
-        kind: ``label``, the name of a task, or ``flow`` or ``image`` for further pictures.
+        kind: ``label``, the name of a task, or what further pictures are called.
         files: The files by name.
     """
 
@@ -105,27 +107,39 @@ class FolderFiles:
 
 
 def files_of(root: Path, description: Description, wanted: SceneFiles) -> FolderFiles:
-    """Return all files of the folders; one can lie in another, or be another."""
+    """Return all files of the folders; one can lie in another, or be another.
+
+    Raises:
+        DataError: The folder of the first pictures is that of the images.
+    """
     images, labels = root / description.images, root / description.labels
     places = {task: root / found.labels for task, found in description.tasks}
+    suffixes = {task: found.label_suffix for task, found in description.tasks}
     targets = {
-        task: trees.tree(places[task], layout.PNG, found.label_suffix, leave_out=images)
-        for task, found in description.tasks
+        task: trees.tree(places[task], layout.PNG, suffix, leave_out=images)
+        for task, suffix in suffixes.items()
     }
-    further = {path for tree in targets.values() for path in tree.files.values()}
     searched = [(places[task], targets[task]) for task in wanted.tasks if task in targets]
-    partners = [_Partners(TARGET, t, targets[t].files) for t in wanted.tasks if t in targets]
+    pictures = trees.tree(images, layout.IMAGES, leave_out=labels)
+    known = trees.tree(labels, layout.PNG, description.label_suffix, leave_out=images)
+    listed = [(suffixes[task], tree.files) for task, tree in targets.items()]
+    listed.append((description.label_suffix, known.files))
     input_folder = wanted.input_folder or description.input_folder
     if input_folder is not None:
         place = root / input_folder
+        layout.check_first_folder(place, images)
         first = trees.tree(place, layout.IMAGES, leave_out=images)
-        further |= set(first.files.values())
+        listed.append(('', first.files))
         if wanted.inputs > 1:
-            partners.append(_Partners(PICTURE, wanted.input_kind or '', first.files))
             searched.append((place, first))
-    pictures = trees.tree(images, layout.IMAGES, leave_out=labels)
-    known = trees.tree(labels, layout.PNG, description.label_suffix, leave_out=images)
-    masks = {name: path for name, path in known.files.items() if path not in further}
+    divided = _divided(listed, pictures.files)
+    of_task = dict(zip(targets, divided))
+    masks, firsts = divided[len(targets)], divided[len(targets) + 1 :]
+    further = {path for files in (*of_task.values(), *firsts) for path in files.values()}
+    masks = {name: path for name, path in masks.items() if path not in further}
+    partners = [_Partners(TARGET, task, of_task[task]) for task in wanted.tasks if task in of_task]
+    if wanted.inputs > 1:
+        partners += [_Partners(PICTURE, called(wanted.input_kind), files) for files in firsts]
     wrong = trees.tree(labels, _NO_MASKS, description.label_suffix, leave_out=images).files
     masks |= {
         name: path
@@ -149,6 +163,28 @@ def files_of(root: Path, description: Description, wanted: SceneFiles) -> Folder
     if not wanted.tasks or SEGMENTATION in wanted.tasks:
         partners.insert(0, _Partners(LABEL, 'label', masks))
     return FolderFiles(wanted, photos, tuple(partners), tuple(others))
+
+
+def _divided(
+    listed: Sequence[tuple[str, dict[str, Path]]], images: Collection[str]
+) -> list[dict[str, Path]]:
+    """Return the files of each kind, without those that belong to another kind.
+
+    Of several kinds in one folder, a file belongs to that whose suffix leaves the name of an image,
+    and of these to that with the longest suffix. Kinds with equal suffixes share their files.
+
+    Args:
+        listed: The suffix of each kind, and the files by name that have it.
+        images: Names of the images.
+    """
+    best: dict[Path, tuple[bool, int]] = {}
+    for suffix, files in listed:
+        for name, path in files.items():
+            best[path] = max(best.get(path, (False, 0)), (name in images, len(suffix)))
+    return [
+        {name: path for name, path in files.items() if best[path] == (name in images, len(suffix))}
+        for suffix, files in listed
+    ]
 
 
 def _is_annotation(path: Path, folder: Path, photos: dict[str, Path]) -> bool:

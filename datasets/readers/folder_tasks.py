@@ -16,7 +16,7 @@ from typing import Any
 
 from common.reading.json_text import is_number
 from common.sections import SectionError
-from common.tasks import DEPTH, SEGMENTATION, TaskKeys, kind_of
+from common.tasks import SEGMENTATION, TaskKeys
 from common.terminal.short_repr import short_repr, short_text
 from datasets.depth_files import MAX_SCALE, MIN_SCALE, SCALE
 from datasets.info import DataError
@@ -58,11 +58,6 @@ def entries(content: Any, path: Path) -> dict[str, dict[str, Any]]:
     except SectionError as error:
         raise DataError(f'{path}: {error}') from error
     return content
-
-
-def is_depth(task: str) -> bool:
-    """Return whether the targets of a task are depth."""
-    return kind_of(task) == DEPTH
 
 
 def complete(values: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> dict[str, Any]:

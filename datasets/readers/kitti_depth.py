@@ -112,6 +112,7 @@ def _drives(root: Path, split: str) -> list[tuple[Path, tuple[str, ...]]]:
         found = listing(folder) if folder.is_dir() else []
         return [(drive, CAMERAS) for drive in sorted(found) if _has_depth(drive)]
     drives: list[tuple[Path, tuple[str, ...]]] = []
+    lines: dict[tuple[Path, str], int] = {}
     for number, line in enumerate(lists.list_lines(names), 1):
         named = PurePosixPath(lists.forward_slashes(line.strip()))
         if not named.name:
@@ -119,7 +120,15 @@ def _drives(root: Path, split: str) -> list[tuple[Path, tuple[str, ...]]]:
         cameras: tuple[str, ...] = CAMERAS
         if named.name in CAMERAS:
             cameras, named = (named.name,), named.parent
-        drives.append((_drive(root, named, f'{names}, line {number}'), cameras))
+        drive = _drive(root, named, f'{names}, line {number}')
+        for camera in cameras:
+            first = lines.setdefault((drive, camera), number)
+            if first != number:
+                raise DataError(
+                    f'{names}, line {number}: {camera} of {drive.name} is in line {first} as well; '
+                    'keep one of them'
+                )
+        drives.append((drive, cameras))
     return drives
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from shlex import quote
 
 from common import PROJECT, files
-from common.inputs import IMAGE_SUFFIXES
+from common.inputs import IMAGE_SUFFIXES, real
 from common.terminal.short_repr import short_repr
 from datasets.info import DataError, DatasetInfo
 from datasets.readers.lists import list_lines, names_meant
@@ -32,6 +32,21 @@ def data_root(name: str, given: str | os.PathLike | None = None) -> Path:
         return files.expanded(given, 'write the full path of the folder')
     root = Path('data', name)
     return PROJECT / root if not root.is_dir() and (PROJECT / root).is_dir() else root
+
+
+def check_first_folder(folder: Path, images: Path) -> None:
+    """Raise ``DataError`` if the first pictures of scenes would be the camera images.
+
+    Args:
+        folder: The folder of the first pictures.
+        images: The folder of the camera images.
+    """
+    first, own = real(folder), real(images)
+    if own == first or first in own.parents:
+        raise DataError(
+            f'{folder}: input_folder must name the folder of the first pictures alone, but the '
+            f'camera images are in {images}'
+        )
 
 
 def locate(root: Path, info: DatasetInfo, others: Iterable[DatasetInfo] = ()) -> Path:

@@ -49,7 +49,7 @@ def test_results_of_convert_check_and_stats_equal_those_of_numpy(cityscapes, tmp
     )  # fmt: skip
     assert (status, errors) == (0, [])
     assert any('1 labels written, 0 were up to date' in line for line in lines)
-    assert 'cityscapes val: 1 images, no problems' in lines
+    assert 'cityscapes val: 1 image, no problems' in lines
     ids = np.asarray(Image.open(next(cityscapes.rglob('*_labelIds.png'))))
     labels = TRAIN_IDS[ids]
     written = np.asarray(Image.open(next(cityscapes.rglob('*_labelTrainIds.png'))))
@@ -78,14 +78,14 @@ def test_problems_are_printed_and_give_status_1(cityscapes, capsys):
         )
         assert status == 1
         assert lines[0].startswith(f'{label}: ')
-        assert '1 problems' in lines[1] or '1 failed' in lines[1]
+        assert ', 1 problem' in lines[1] or '1 failed' in lines[1]
 
 
 def test_a_missing_required_split_is_a_problem_and_the_others_are_checked(cityscapes, capsys):
     words = ('cityscapes', '-d', cityscapes, '--check', '--processes', 1)
     status, lines, _ = in_process(capsys, *words)
     assert status == 1
-    assert 'cityscapes val: 1 images, no problems' in lines
+    assert 'cityscapes val: 1 image, no problems' in lines
 
 
 def test_a_missing_optional_split_is_no_problem(shared, capsys):
@@ -211,7 +211,7 @@ def test_packed_data_is_checked_against_checksums_and_sources(shared, tmp_path, 
     status, lines, _ = checked(packed, '--json', facts)
     assert status == 1
     assert 'have changed since packing' in lines[1]
-    assert lines[2] == f'{packed}/val: 2 packed samples, 1 problems'
+    assert lines[2] == f'{packed}/val: 2 packed samples, 1 problem'
     results = json.loads(facts.read_text())['check']
     assert [len(results[str(packed / split)]['problems']) for split in SPLITS] == [0, 1]
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import datasets
-from common import once
+from common import command, once
 from common.errors import InputError
-from datasets import DataError, scene_scan
+from datasets import DataError, prepare, scene_scan
 from datasets.samples import SceneFiles
 from support import scene_data, stand_ins
 from support.street_scenes import write_kitti, write_png
@@ -35,7 +35,7 @@ def test_facts_of_depth_are_sums_over_parts(tmp_path):
     assert whole.scenes == 4
 
 
-@pytest.mark.parametrize('metres, told', [(0.05, True), (0.2, False), (900, False), (2000, True)])
+@pytest.mark.parametrize('metres, told', [(0.05, True), (0.2, False), (70, False), (100, True)])
 def test_an_implausible_median_is_told_once(tmp_path, caplog, metres, told):
     once.reset()
     description = 'tasks: {depth: {labels: depth, scale: 20}}\n'
@@ -50,6 +50,49 @@ def test_an_implausible_median_is_told_once(tmp_path, caplog, metres, told):
     if told:
         assert f'the median of depth is {metres:.3g}' in warnings[0]
         assert 'can hardly be right; is it in another unit than metres x 256?' in warnings[0]
+
+
+def test_millimetres_of_a_street_are_told(tmp_path, caplog):
+    """At the default scale of 256, values end at 256 m."""
+    once.reset()
+    metres = np.tile(np.linspace(4, 60, 40), (24, 1))
+    scene_data.write_folder(tmp_path, 'a')
+    write_png(tmp_path / 'depth/a.png', (metres * 1000).astype(np.uint16))
+    dataset = opened(tmp_path, DEPTH)
+    scene_scan.judge(dataset, scene_scan.scan_scenes(dataset))
+    assert 'the median of depth is 125 m' in caplog.text and 'scale: 1000' in caplog.text
+
+
+def test_photos_in_the_folder_of_flow_are_told_once(tmp_path, caplog, capsys):
+    once.reset()
+    scene_data.write_folder(tmp_path, 'ab')
+    dataset = opened(tmp_path)
+    scan = scene_scan.scan_scenes(dataset)
+    scene_scan.judge(dataset, scan)
+    assert len(scan.movements) == 2 and not caplog.messages
+    for name in 'ab':
+        photo = np.clip(np.random.RandomState(1).normal(70, 25, (24, 40, 3)), 0, 255)
+        write_png(tmp_path / f'flow/{name}.png', photo.astype(np.uint8))
+    for _ in range(2):
+        scene_scan.judge(dataset, scene_scan.scan_scenes(dataset))
+    (line,) = caplog.messages
+    assert 'the median movement in its pictures of flow is 5' in line
+    assert 'are they ordinary pictures? Those need input_kind: image;' in line
+    once.reset()
+    caplog.clear()
+    words = ['folder', '-d', str(tmp_path), '--inputs', '2', '--split', 'train', '--check']
+    assert command.run_command(prepare.build_parser, prepare.main, words) == command.DONE
+    assert 'are they ordinary pictures?' in caplog.text
+    as_images = opened(tmp_path, SceneFiles(2, input_kind='image'))
+    assert scene_scan.scan_scenes(as_images).movements == ()
+
+
+@pytest.mark.parametrize('array', [np.zeros((24, 40), np.uint8), np.zeros((24, 40, 3), np.uint16)])
+def test_files_that_are_no_flow_are_found_before_training(tmp_path, array):
+    scene_data.write_folder(tmp_path, 'ab')
+    write_png(tmp_path / 'flow/b.png', array)
+    with pytest.raises(InputError, match='flow/b.png: .*, but optical flow is an 8-bit RGB PNG'):
+        scene_scan.scan_scenes(opened(tmp_path))
 
 
 def test_depth_that_is_nowhere_known_is_refused(tmp_path):

@@ -9,7 +9,8 @@ import datasets
 from common import command
 from datasets import show
 from datasets.readers import layout
-from support import programs, stand_ins
+from datasets.scene_pictures import cells_of
+from support import programs, scene_data, stand_ins
 
 
 @pytest.fixture
@@ -63,6 +64,22 @@ def test_a_row_without_labels_has_only_the_image(root):
     assert cell(sheet, 0, 1, 1) == [255, 255, 255]
 
 
+def test_a_test_split_shows_the_targets_that_it_has(tmp_path):
+    scene_data.write_folder(tmp_path, ['train/a', 'test/b', 'test/c', 'test/d'])
+    for file in ('depth/test/b.png', 'labels/test/c.png', 'motion/test/c_m.png'):
+        (tmp_path / file).unlink()
+    for folder, ending in (('depth', ''), ('labels', ''), ('motion', '_m')):
+        (tmp_path / f'{folder}/test/d{ending}.png').unlink()
+    dataset = datasets.open('folder', tmp_path, 'test', wanted=scene_data.ALL)
+    cells = [cells_of(dataset, index, (64, 64), 0.5) for index in range(3)]
+    assert [[cell.task for cell in row] for row in cells] == [
+        [None, None, 'segmentation', 'motion'],
+        [None, None, 'depth'],
+        [None, None],
+    ]
+    assert show.contact_sheet(dataset, 3).shape[1] == 5 * 488 + 8
+
+
 def test_the_command_writes_a_sheet_or_reports_a_mistake(root, tmp_path, capsys):
     run = ('-m', 'datasets.show', 'camvid', '-d', root)
     assert programs.run(*run, '-n', 2, '-o', tmp_path / 'sheet.png').returncode == 0
@@ -72,6 +89,8 @@ def test_the_command_writes_a_sheet_or_reports_a_mistake(root, tmp_path, capsys)
         (('--split', 'val', '-o', 'a.png'), 'nothing found for the split val'),
         (('-o', 'a.xyz'), 'OpenCV writes no .xyz'),
         (('-n', '0', '-o', 'a.png'), '-n 0: must be at least 1'),
+        (('--input-folder', 'x', '-o', 'a.png'), '--input-folder x: needs --inputs 2'),
+        (('--input-kind', 'flow', '-o', 'a.png'), '--input-kind flow: needs --inputs 2'),
         ((), 'the following arguments are required: -o/--output'),
     ):
         words = ['camvid', '-d', str(root), *options]

@@ -17,7 +17,7 @@ ALL = SceneFiles(2, ('depth', 'segmentation', 'motion'))
 def arrays(number, height=HEIGHT, width=WIDTH):
     """Return the arrays of a scene: image, flow, label, depth in metres, motion."""
     rng = np.random.RandomState(number)
-    flow = rng.randint(0, 256, (height, width, 3)).astype(np.uint8)
+    flow = (112 + rng.randint(0, 256, (height, width, 3)) // 8).astype(np.uint8)
     depth = rng.randint(256, 20000, (height, width)) / 256
     depth[: 1 + number % 3] = 0
     label = rng.randint(0, 3, (height, width)).astype(np.uint8)

@@ -42,7 +42,7 @@ def write_cityscapes(root, frames, height=16, width=32):
         write_png(root / f'gtFine/{split}/{city}/{name}_gtFine_labelTrainIds_motion.png', motion)
         write_png(root / f'disparity/{split}/{city}/{name}_disparity.png', disparity)
         flow = root / f'leftImg8bit_flow_confidence_768x384/{split}/{city}/{name}_leftImg8bit.png'
-        write_png(flow, noise(100 + seed, height // 2, width // 2))
+        write_png(flow, 112 + noise(100 + seed, height // 2, width // 2) // 8)
         path = root / f'camera/{split}/{city}/{name}_camera.json'
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(camera))

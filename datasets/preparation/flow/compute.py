@@ -52,7 +52,8 @@ def flow_picture(
     error = np.linalg.norm(back + returned, axis=2)
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     values = np.empty((height, width, 3), np.float32)
-    values[..., 0] = np.where(inside, optical_flow.SURE * np.exp(-error), 0)
+    sure = np.nan_to_num(optical_flow.SURE * np.exp(-error))  # an unknown movement has 0
+    values[..., 0] = np.where(inside, sure, 0)
     values[..., optical_flow.U] = ZERO - back[..., 0]  # the movement leads to this frame
     values[..., optical_flow.V] = ZERO - back[..., 1]
     values = np.nan_to_num(values, nan=ZERO)

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from datasets.info import DataError
 from datasets.readers import layout, trees
+from datasets.readers.cityscapes_tasks import IMAGE_ENDING, IMAGES, SEQUENCES, name_before
+from datasets.samples import count_of
 
-IMAGES, SEQUENCES = 'leftImg8bit', 'leftImg8bit_sequence'  # folders of Cityscapes
-_ENDING = '_leftImg8bit'
-_CITYSCAPES_NAME = re.compile(r'(.+_\d+_)(\d+)')
 _DIGITS = re.compile(r'\d+')
 _MAX_DIGITS = 15  # of a frame's number
 
@@ -45,8 +44,8 @@ class FoundFrames:
 
 
 def is_cityscapes(root: Path) -> bool:
-    """Return whether a folder has the images of Cityscapes and their sequences."""
-    return (root / IMAGES).is_dir() and (root / SEQUENCES).is_dir()
+    """Return whether a folder has the images of Cityscapes."""
+    return (root / IMAGES).is_dir()
 
 
 def of_cityscapes(root: Path) -> FoundFrames:
@@ -54,26 +53,26 @@ def of_cityscapes(root: Path) -> FoundFrames:
 
     ``leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png`` follows
     ``leftImg8bit_sequence/train/aachen/aachen_000000_000018_leftImg8bit.png``.
+
+    Raises:
+        DataError: There are no sequences.
     """
+    if not (root / SEQUENCES).is_dir():
+        raise DataError(
+            f'{root}: no {SEQUENCES}, which has the frames before those of {IMAGES}; unpack '
+            f'{SEQUENCES}_trainvaltest.zip there'
+        )
     pairs, alone = [], []
     for folder in sorted(path for path in (root / IMAGES).glob('*/*/') if path.is_dir()):
         place = folder.relative_to(root / IMAGES)
-        sequence = layout.listing(root / SEQUENCES / place, layout.PNG, _ENDING)
-        for name, path in sorted(layout.listing(folder, layout.PNG, _ENDING).items()):
-            previous = sequence.get(_name_before(name))
+        sequence = layout.listing(root / SEQUENCES / place, layout.PNG, IMAGE_ENDING)
+        for name, path in sorted(layout.listing(folder, layout.PNG, IMAGE_ENDING).items()):
+            previous = sequence.get(name_before(name))
             if previous is None:
                 alone.append(path)
             else:
                 pairs.append(FramePair(f'{place.as_posix()}/{path.stem}', previous, path))
     return FoundFrames(tuple(pairs), tuple(alone))
-
-
-def _name_before(name: str) -> str:
-    """Return the name of the frame before: ``aachen_000000_000018`` of ``aachen_000000_000019``."""
-    found = _CITYSCAPES_NAME.fullmatch(name)
-    if found is None or len(found[2]) > _MAX_DIGITS:
-        return ''
-    return f'{found[1]}{int(found[2]) - 1:0{len(found[2])}d}'
 
 
 def of_folder(folder: Path) -> FoundFrames:
@@ -95,8 +94,8 @@ def of_folder(folder: Path) -> FoundFrames:
         before |= _names_before(names)
     if not before:
         raise DataError(
-            f'{folder}: {len(found.files)} images, but no two that follow each other; frames need '
-            'numbers in their names, such as clip_0001.png and clip_0002.png'
+            f'{folder}: {count_of(len(found.files), "image")}, but no two that follow each other; '
+            'frames need numbers in their names, such as clip_0001.png and clip_0002.png'
         )
     names_in_order = sorted(found.files)
     return FoundFrames(
@@ -125,12 +124,13 @@ def _names_before(names: list[str]) -> dict[str, str]:
         for name, found in numbers.items():
             others = tuple(n for place, n in enumerate(found) if place != counted)
             sequences[(text, others)].append((int(found[counted]), name))
-    ordered = [sorted(frames) for frames in sequences.values()]
-    steps = [b - a for frames in ordered for (a, _), (b, _) in pairwise(frames) if b > a]
-    step = min(steps, default=0)
-    return {
-        name: previous
-        for frames in ordered
-        for (first, previous), (second, name) in pairwise(frames)
-        if second - first == step
-    }
+    before: dict[str, str] = {}
+    for frames in map(sorted, sequences.values()):
+        distances = [second - first for (first, _), (second, _) in pairwise(frames)]
+        step = min((distance for distance in distances if distance > 0), default=None)
+        before |= {
+            name: previous
+            for distance, ((_, previous), (_, name)) in zip(distances, pairwise(frames))
+            if distance == step
+        }
+    return before

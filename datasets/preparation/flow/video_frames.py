@@ -1,6 +1,10 @@
-"""Write the frames of a video as images, which pictures of optical flow belong to."""
+"""Write the frames of a video as images, which pictures of optical flow belong to.
+
+A file ``.video.json`` beside them says which video they are of.
+"""
 
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -9,8 +13,12 @@ import numpy as np
 from common import files
 from common.errors import InputError, UserError
 from common.log import LOG
+from common.reading import json_text
+from common.terminal.printable import one_line
 from datasets.image_files import write_image
 
+RECORD = '.video.json'  # hidden, as the folder is one of a data set
+MAX_RECORD_BYTES = 1 << 16
 _NAME = '{:06d}.png'  # by the number of the frame, from 0
 
 
@@ -41,14 +49,18 @@ def write_frames(video: Path, folder: Path, max_pixels: int, open_video: VideoOp
         The number of frames.
 
     Raises:
-        UserError: The video cannot be read, or the folder contains other files.
+        UserError: The video cannot be read, or the folder contains other files, or frames of
+            another video.
     """
-    _check_folder(folder)
+    own = _facts(video)
+    _check_folder(folder, own)
     count, reader = 0, open_video(video, max_pixels)
     for frame in reader:
+        if not count:
+            _make(folder)
+            files.write_json(folder / RECORD, own)
         target = folder / _NAME.format(count)
         if not target.is_file():
-            _make(folder)
             write_image(target, frame)
         count += 1
     try:
@@ -66,15 +78,29 @@ def _make(folder: Path) -> None:
         raise UserError(f'--images {folder}: cannot be made ({error.strerror})') from error
 
 
-def _check_folder(folder: Path) -> None:
-    """Raise ``UserError`` if a folder has other files than frames."""
+def _facts(video: Path) -> dict[str, object]:
+    """Return what tells a video from others: its name, size and time."""
+    status = video.stat()
+    time = datetime.fromtimestamp(int(status.st_mtime), timezone.utc)
+    return {'video': video.name, 'bytes': status.st_size, 'changed': time.isoformat()}
+
+
+def _check_folder(folder: Path, own: dict[str, object]) -> None:
+    """Raise ``UserError`` if a folder has other files than frames of the video ``own``."""
     kind = files.kind_of(folder)
-    if (
-        kind == 'file'
-        or kind == 'folder'
-        and any(
-            not (path.stem.isdecimal() and path.suffix == '.png') and not path.name.startswith('.')
-            for path in files.listing(folder)
-        )
-    ):
+    there = files.listing(folder) if kind == 'folder' else []
+    seen = [path for path in there if not path.name.startswith('.')]
+    frames = [path for path in seen if path.stem.isdecimal() and path.suffix == '.png']
+    if kind == 'file' or len(frames) < len(seen):
         raise UserError(f'--images {folder}: contains other files; name a new folder')
+    if frames and files.kind_of(folder / RECORD) != 'file':
+        raise UserError(
+            f'--images {folder}: contains images, but no {RECORD} that says of which video they '
+            'are; name a new folder'
+        )
+    if frames and (known := json_text.read(folder / RECORD, dict, MAX_RECORD_BYTES)) != own:
+        of_video = ', '.join(f'{key} {known.get(key)}' for key in own)
+        raise UserError(
+            f'--images {folder}: contains frames of another video ({one_line(of_video)}); name a '
+            'new folder'
+        )

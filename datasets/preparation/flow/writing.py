@@ -1,9 +1,10 @@
 """Compute and write the optical flow of all frames of a source, in worker processes.
 
 Files that are complete and not older than their frames are kept, so an interrupted run resumes. A
-file ``.flow.json`` in the output folder says how its pictures were computed.
+file ``.flow.json`` in the output folder says how its pictures were computed, and from which frames.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from datasets import formats, png_chunks
 from datasets.image_files import read_image, write_image
 from datasets.info import DataError
 from datasets.keys import ImageReading
+from datasets.optical_flow import LONGEST
 from datasets.preparation.flow import frames
 from datasets.preparation.flow.compute import SMALLEST_SIDE, flow_picture
 from datasets.preparation.flow.frames import FoundFrames, FramePair
@@ -30,6 +32,7 @@ from datasets.preparation.flow.settings import FlowSettings
 from datasets.preparation.flow.video_frames import VideoOpener, write_frames
 from datasets.preparation.settings import number_of_processes
 from datasets.readers.cityscapes_tasks import FLOW_FOLDER
+from datasets.samples import count_of
 
 RECORD = '.flow.json'  # hidden, as the folder is one of a data set
 CITYSCAPES_HEIGHT = 384
@@ -67,8 +70,14 @@ def write_flow(settings: FlowSettings, open_video: VideoOpener) -> int:
     if settings.height is not None and settings.height < SMALLEST_SIDE:
         raise UserError(f'--height {settings.height}: must be at least {SMALLEST_SIDE}')
     source = files.expanded(settings.source, 'write the full path')
-    found, output, height = _find(settings, source, open_video)
-    _claim_folder(output, {'method': settings.method, 'height': height})
+    found, folder, output, height = _find(settings, source, open_video)
+    own: dict[str, object] = {
+        'method': settings.method,
+        'height': height,
+        # A data set that is moved with its flow keeps this path.
+        'frames': os.path.relpath(real(folder), real(output)),
+    }
+    _claim_folder(output, own)
     write = partial(_write_one, output, settings.method, height, settings.reading)
     outcomes = list(map_samples(found.pairs, write, processes, 'computing flow'))
     return _report(outcomes, found, output)
@@ -76,8 +85,8 @@ def write_flow(settings: FlowSettings, open_video: VideoOpener) -> int:
 
 def _find(
     settings: FlowSettings, source: Path, open_video: VideoOpener
-) -> tuple[FoundFrames, Path, int | None]:
-    """Return the frames, the output folder and the height of the pictures."""
+) -> tuple[FoundFrames, Path, Path, int | None]:
+    """Return the frames, their folder, the output folder and the height of the pictures."""
     kind = files.kind_of(source)
     if kind is None:
         raise DataError(f'{source}: no such file or folder; name the frames, or a video')
@@ -85,7 +94,7 @@ def _find(
         output = settings.output or source / FLOW_FOLDER
         _refuse_inside(output, [source / frames.IMAGES, source / frames.SEQUENCES])
         height = settings.height or CITYSCAPES_HEIGHT
-        return frames.of_cityscapes(source), output, height
+        return frames.of_cityscapes(source), source, output, height
     if settings.output is None:
         raise UserError('-o: name the folder to write the pictures of flow to')
     if kind == 'file':
@@ -98,7 +107,7 @@ def _find(
         write_frames(source, settings.images, settings.max_pixels, open_video)
         source = settings.images
     _refuse_inside(settings.output, [source])
-    return frames.of_folder(source), settings.output, settings.height
+    return frames.of_folder(source), source, settings.output, settings.height
 
 
 def _refuse_inside(output: Path, sources: Sequence[Path]) -> None:
@@ -118,10 +127,12 @@ def _claim_folder(folder: Path, own: dict[str, object]) -> None:
     if files.kind_of(record) == 'file':
         document = json_text.read(record, dict, MAX_RECORD_BYTES)
         if document != own:
+            if isinstance(document.get('frames'), str):
+                document['frames'] = os.path.normpath(real(folder) / document['frames'])
             listed = ', '.join(f'{key} {value}' for key, value in document.items())
             raise UserError(
                 f'{one_line(folder)}: its pictures were computed with {one_line(listed)}; repeat '
-                'the command with these options, or name a new folder'
+                'the command with these, or name a new folder'
             )
         return
     kind = files.kind_of(folder)
@@ -196,17 +207,17 @@ def _report(outcomes: Sequence[_Outcome], found: FoundFrames, output: Path) -> i
     kept, cut = (sum(getattr(outcome, key) for outcome in outcomes) for key in ('kept', 'cut'))
     written = len(outcomes) - kept - len(problems)
     print(
-        f'{one_line(output)}: {written} pictures of flow written, {kept} were up to date, '
+        f'{one_line(output)}: {count_of(written, "picture")} of flow written, {kept} up to date, '
         f'{len(problems)} failed'
     )
     if found.alone:
         print(
-            f'{len(found.alone)} frames have no frame before: '
+            f'{count_of(len(found.alone), "frame")} without a frame before: '
             f'{first_names([path.name for path in found.alone])}'
         )
     if cut:
         print(
-            f'{cut} pictures hold movements of more than 127 pixels, which are cut; a smaller '
-            '--height avoids it'
+            f'{count_of(cut, "picture")} with movements of more than {LONGEST} pixels, which are '
+            'cut; a smaller --height avoids it'
         )
     return SOME_FAILED if problems else DONE

@@ -4,12 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import datasets
-from common import command
-from datasets import prepare
+from common import command, once
+from datasets import prepare, show
 from datasets.preparation.check_scenes import check_scenes
 from datasets.preparation.statistics import compute_statistics
+from datasets.samples import SceneFiles
 from support import scene_data
 from support.street_scenes import write_cityscapes, write_kitti, write_png
 
@@ -102,8 +104,24 @@ def test_missing_files_of_cityscapes_are_all_reported(tmp_path, capsys):
     assert status == command.SOME_FAILED
     for file in missing[:3]:
         assert any(line.endswith(f'{tmp_path / file} is missing') for line in lines), file
-    assert any('000003_leftImg8bit.png: it has no second picture' in line for line in lines)
+    assert any('000003_leftImg8bit.png: it has no first picture' in line for line in lines)
     assert 'cityscapes train: 4 scenes, 4 problems' in lines
+
+
+def test_a_missing_file_hides_no_other_problem(tmp_path):
+    """Motion needs no camera file, and a camera image without flow is no flow."""
+    write_cityscapes(tmp_path, [('train', 'ulm', 'ulm_000000_000000')])
+    (tmp_path / 'camera/train/ulm/ulm_000000_000000_camera.json').unlink()
+    flow = 'leftImg8bit_flow_confidence_768x384/train/ulm/ulm_000000_000000_leftImg8bit.png'
+    (tmp_path / flow).unlink()
+    grey = np.zeros((16, 32), np.uint8)
+    write_png(tmp_path / 'leftImg8bit/train/ulm/ulm_000000_000000_leftImg8bit.png', grey)
+    motion = tmp_path / 'gtFine/train/ulm/ulm_000000_000000_gtFine_labelTrainIds_motion.png'
+    write_png(motion, np.full((16, 32), 7, np.uint8))
+    dataset = datasets.open('cityscapes', tmp_path, 'train', complete=False, wanted=scene_data.ALL)
+    kinds = [(each.kind, each.file.name) for each in check_scenes(dataset).problems]
+    image = 'ulm_000000_000000_leftImg8bit.png'
+    assert kinds == [('missing', image), ('missing', image), ('label', motion.name)]
 
 
 def test_the_commands_print_facts_of_each_task(tmp_path, capsys):
@@ -119,23 +137,65 @@ def test_the_commands_print_facts_of_each_task(tmp_path, capsys):
     assert any(line.startswith('depth: 4 files, ') and 'median' in line for line in lines)
     assert any(line.startswith('moving') for line in lines)
     results = json.loads(facts.read_text())
+    means = [line for line in lines if line.startswith('mean: ')]
     stats = results['stats']['train']['tasks']
     view = datasets.open('folder', tmp_path, 'train', wanted=scene_data.ALL).of_task('motion')
     expected = compute_statistics(view)
+    assert len(means) == 1 and results['stats']['train']['std'] == expected.std.tolist()
     assert stats['motion']['enet'] == dict(zip(('static', 'moving'), expected.enet().tolist()))
     assert stats['depth'] == results['check']['train']['tasks']['depth']
 
 
 def test_a_data_set_of_depth_needs_no_option(tmp_path, capsys):
     write_kitti(tmp_path, [('train', '2011_09_26_drive_0001_sync'), ('val', '2011_09_28_x')])
-    status, lines, _ = run(capsys, 'kitti_depth', '-d', tmp_path, '--check', '--stats')
+    values = tmp_path / 'values.json'
+    words = 'kitti_depth', '-d', tmp_path, '--check', '--stats', '--json', values
+    status, lines, _ = run(capsys, *words)
     assert status == 0
+    dataset = datasets.open('kitti_depth', tmp_path, 'train', wanted=SceneFiles(tasks=('depth',)))
+    pixels = np.concatenate([dataset.image(i).reshape(-1, 3) for i in range(len(dataset))])
+    found = json.loads(values.read_text())['stats']['train']['mean']
+    assert np.allclose(found, pixels[:, ::-1].mean(axis=0), rtol=1e-9)
     assert [line for line in lines if 'scenes' in line] == [
         'kitti_depth train: 8 scenes, no problems',
         '8 scenes with depth',
         'kitti_depth val: 8 scenes, no problems',
         '8 scenes with depth',
     ]
+
+
+def test_statistics_of_two_pictures_are_those_of_the_camera_image(tmp_path, capsys):
+    scenes = scene_data.write_folder(tmp_path).values()
+    words = 'folder', '-d', tmp_path, '--inputs', 2, '--processes', 1
+    _, lines, _ = run(capsys, *words, '--stats')
+    pixels = np.concatenate([scene['image'].reshape(-1, 3) for scene in scenes])
+    mean = ', '.join(f'{value:.3f}' for value in pixels[:, ::-1].mean(axis=0))
+    assert f'mean: [{mean}]' in lines
+
+
+def test_turned_images_beside_depth_are_named(tmp_path, caplog, capsys):
+    """Depth alone is a target, too, in both commands."""
+    scene_data.write_folder(tmp_path, ['a'])
+    (tmp_path / 'images/a.png').unlink()
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(np.zeros((24, 40, 3), np.uint8)).save(tmp_path / 'images/a.jpg', exif=exif)
+    words = ['folder', '-d', str(tmp_path), '--tasks', 'depth', '--split', 'train']
+    for main, builder, action in (
+        (prepare.main, prepare.build_parser, ['--check']),
+        (show.main, show.build_parser, ['-o', str(tmp_path / 'sheet.png')]),
+    ):
+        once.reset()
+        caplog.clear()
+        assert command.run_command(builder, main, [*words, *action]) == 0
+        assert any('1 of 1 images have an EXIF orientation' in line for line in caplog.messages)
+
+
+def test_depth_alone_is_not_packed(tmp_path, capsys):
+    write_kitti(tmp_path / 'data', [('train', '2011_09_26_drive_0001_sync')])
+    words = 'kitti_depth', '-d', tmp_path / 'data', '--split', 'train'
+    status, _, error = run(capsys, *words, '--pack', tmp_path / 'packed')
+    assert status == 2 and 'neither several inputs nor tasks' in error
 
 
 def test_scenes_are_not_packed(tmp_path, capsys):

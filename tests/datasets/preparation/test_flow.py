@@ -12,7 +12,7 @@ import datasets
 from common import command
 from datasets import optical_flow, prepare
 from datasets.optical_flow import U, V
-from datasets.preparation.flow import frames
+from datasets.preparation.flow import compute, frames
 from datasets.preparation.flow.compute import DIS, FARNEBACK, METHODS, flow_picture
 from datasets.samples import SceneFiles
 from support.street_scenes import write_cityscapes, write_png
@@ -28,6 +28,13 @@ def textured(height, width, seed=0):
 def moved(image, right, down):
     matrix = np.float32([[1, 0, right], [0, 1, down]])
     return cv2.warpAffine(image, matrix, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT)
+
+
+def write_video(clip, path, frames=5):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 10, (96, 64))
+    for number in range(frames):
+        writer.write(cv2.imread(str(clip / f'images/clip_{number:03d}.png')))
+    writer.release()
 
 
 def run(*words):
@@ -65,6 +72,16 @@ def test_what_cannot_be_found_again_has_little_confidence(method):
     assert picture[36:60, 46:82, 0].mean() < still[..., 0].mean() - 60
 
 
+def test_an_unknown_movement_has_no_confidence(monkeypatch):
+    back, forth = (np.zeros((32, 32, 2), np.float32) for _ in range(2))
+    back[4, 4], forth[9, 9] = np.nan, np.nan
+    flows = iter((back, forth))
+    monkeypatch.setattr(compute, '_flow', lambda *_: next(flows))
+    picture, _ = flow_picture(textured(32, 32), textured(32, 32))
+    assert picture[4, 4].tolist() == [0, 128, 128] and picture[9, 9, 0] == 0
+    assert picture[20, 20].tolist() == [255, 128, 128]
+
+
 def test_what_enters_the_frame_has_no_confidence():
     """The picture moves 6 pixels to the right, so its first columns were not to be seen."""
     wide = textured(96, 160)
@@ -77,8 +94,8 @@ def test_what_enters_the_frame_has_no_confidence():
 def test_the_command_writes_flow_for_each_frame_but_the_first(clip, capsys):
     assert run(clip / 'images', '-o', clip / 'flow') == command.DONE
     out = capsys.readouterr().out
-    assert '4 pictures of flow written, 0 were up to date, 0 failed' in out
-    assert '1 frames have no frame before: clip_000.png' in out
+    assert '4 pictures of flow written, 0 up to date, 0 failed' in out
+    assert '1 frame without a frame before: clip_000.png' in out
     names = sorted(path.name for path in (clip / 'flow').glob('[!.]*'))
     assert names == [f'clip_{number:03d}.png' for number in range(1, 5)]
     for name in names:
@@ -110,12 +127,28 @@ def test_an_interrupted_run_resumes(clip, capsys):
     os.utime(clip / 'images/clip_004.png', (later, later))
     capsys.readouterr()
     assert run(*words) == command.DONE
-    assert '3 pictures of flow written, 1 were up to date, 0 failed' in capsys.readouterr().out
+    assert '3 pictures of flow written, 1 up to date, 0 failed' in capsys.readouterr().out
     assert [path.read_bytes() for path in flows] == expected
     capsys.readouterr()
     assert run(*words, '--method', 'dis') == 2
     error = capsys.readouterr().err
-    assert 'were computed with method farneback, height 32; repeat the command with these' in error
+    frames_of_it = clip.resolve() / 'images'
+    assert f'were computed with method farneback, height 32, frames {frames_of_it}; rep' in error
+
+
+def test_frames_of_another_folder_with_the_same_names_are_refused(clip, capsys):
+    words = '-o', clip / 'flow', '--height', 32
+    assert run(clip / 'images', *words) == command.DONE
+    shutil.copytree(clip / 'images', clip / 'other')
+    capsys.readouterr()
+    assert run(clip / 'other', *words) == 2
+    error = capsys.readouterr().err
+    assert f'frames {clip.resolve()}/images; repeat the command with these, or name a new' in error
+    (clip / 'moved').mkdir()
+    for folder in ('images', 'flow'):
+        (clip / folder).rename(clip / 'moved' / folder)
+    assert run(clip / 'moved/images', '-o', clip / 'moved/flow', '--height', 32) == command.DONE
+    assert ', 4 up to date' in capsys.readouterr().out
 
 
 def test_results_do_not_depend_on_the_number_of_processes(clip):
@@ -130,7 +163,7 @@ def test_a_bad_frame_fails_alone(clip, capsys):
     write_png(clip / 'images/clip_002.png', textured(64, 90))
     assert run(clip / 'images', '-o', clip / 'flow') == command.SOME_FAILED
     out = capsys.readouterr().out
-    assert '2 pictures of flow written, 0 were up to date, 2 failed' in out
+    assert '2 pictures of flow written, 0 up to date, 2 failed' in out
     assert 'clip_002.png: 90x64 pixels, but the frame before, ' in out
 
 
@@ -145,10 +178,16 @@ def test_cityscapes_images_follow_frames_of_the_sequences(tmp_path, capsys):
         for number in (17, 18, 19):
             frame = f'{name[:-6]}{number:06d}_leftImg8bit.png'
             write_png(sequence / frame, moved(textured(64, 128), 4 * (number - 18), 0))
+    (tmp_path / 'leftImg8bit_sequence').rename(tmp_path / 'elsewhere')
+    assert run(tmp_path, '-o', tmp_path / 'flow') == 2
+    error = capsys.readouterr().err
+    assert 'no leftImg8bit_sequence, which has' in error
+    assert 'unpack leftImg8bit_sequence_trainvaltest.zip there' in error
+    (tmp_path / 'elsewhere').rename(tmp_path / 'leftImg8bit_sequence')
     assert run(tmp_path, '--height', 32) == command.DONE
     out = capsys.readouterr().out
-    assert '1 pictures of flow written, 0 were up to date, 0 failed' in out
-    assert '1 frames have no frame before: ulm_000000_000010_leftImg8bit.png' in out
+    assert '1 picture of flow written, 0 up to date, 0 failed' in out
+    assert '1 frame without a frame before: ulm_000000_000010_leftImg8bit.png' in out
     wanted = SceneFiles(2, ('depth', 'segmentation', 'motion'))
     dataset = datasets.open('cityscapes', tmp_path, 'train', wanted=wanted)
     flow = dataset.pictures(0)[0]
@@ -166,6 +205,11 @@ def test_cityscapes_images_follow_frames_of_the_sequences(tmp_path, capsys):
             {'a_000000_000019_leftImg8bit': 'a_000000_000018_leftImg8bit'},
         ),
         (['p/1.png', 'p/2.png', 'q/3.png'], {'p/2': 'p/1'}),
+        (
+            ['a_1.png', 'a_2.png', 'b_10.png', 'b_20.png', 'b_40.png'],
+            {'a_2': 'a_1', 'b_20': 'b_10'},
+        ),
+        (['a_1.png', 'a_01.png', 'a_2.png'], {'a_2': 'a_1'}),
         (['1.jpg', '2.png'], {'2': '1'}),
     ],
 )
@@ -183,20 +227,32 @@ def test_the_last_number_that_differs_counts_the_frames(tmp_path, names, expecte
 
 def test_a_video_is_split_into_frames_first(clip, capsys):
     video = clip / 'clip.avi'
-    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*'MJPG'), 10, (96, 64))
-    for number in range(5):
-        writer.write(cv2.imread(str(clip / f'images/clip_{number:03d}.png')))
-    writer.release()
+    write_video(clip, video)
     words = video, '-o', clip / 'flow', '--images', clip / 'frames'
     assert run(*words) == command.DONE
-    assert sorted(p.name for p in (clip / 'frames').iterdir()) == [
+    assert sorted(p.name for p in (clip / 'frames').glob('[!.]*')) == [
         f'{number:06d}.png' for number in range(5)
     ]
     flow = optical_flow.read(clip / 'flow/000003.png')[12:-12, 16:-16]
     assert abs(np.median(flow[..., U]) - 131) <= 1 and abs(np.median(flow[..., V]) - 126) <= 1
     capsys.readouterr()
     assert run(*words) == command.DONE
-    assert '0 pictures of flow written, 4 were up to date' in capsys.readouterr().out
+    assert '0 pictures of flow written, 4 up to date' in capsys.readouterr().out
+
+
+def test_frames_of_another_video_are_refused(clip, capsys):
+    for name in ('a.avi', 'b.avi'):
+        write_video(clip, clip / name)
+    words = '-o', clip / 'flow', '--images', clip / 'frames'
+    assert run(clip / 'a.avi', *words) == command.DONE
+    assert run(clip / 'b.avi', *words) == 2
+    assert '/frames: contains frames of another video (video a.avi, ' in capsys.readouterr().err
+    write_video(clip, clip / 'a.avi', frames=4)
+    assert run(clip / 'a.avi', *words) == 2
+    (clip / 'frames/.video.json').unlink()
+    capsys.readouterr()
+    assert run(clip / 'a.avi', *words) == 2
+    assert 'contains images, but no .video.json that says of which' in capsys.readouterr().err
 
 
 def test_movements_that_a_file_cannot_hold_are_counted(tmp_path, capsys):
@@ -204,7 +260,7 @@ def test_movements_that_a_file_cannot_hold_are_counted(tmp_path, capsys):
         write_png(tmp_path / f'images/{number}.png', moved(textured(64, 512), shift, 0))
     run(tmp_path / 'images', '-o', tmp_path / 'flow', '--method', DIS)
     found = optical_flow.read(tmp_path / 'flow/1.png')
-    told = '1 pictures hold movements of more than 127 pixels' in capsys.readouterr().out
+    told = '1 picture with movements of more than 127 pixels' in capsys.readouterr().out
     assert told == bool((found[..., U] == 255).any() or (found[..., U] == 0).any())
 
 
@@ -219,7 +275,7 @@ def test_movements_that_a_file_cannot_hold_are_counted(tmp_path, capsys):
         (('{0}', '-o', '{0}/flow'), 'is among the frames; name a folder beside'),
         (('{0}/images', '-o', '{0}/labels'), '-o {0}/labels: contains other files; name a new'),
         (('{0}/images', '-o', '{0}/flow', '--height', '8'), '--height 8: must be at least 16'),
-        (('{0}/labels', '-o', '{0}/flow'), '{0}/labels: 1 images, but no two that follow each'),
+        (('{0}/labels', '-o', '{0}/flow'), '{0}/labels: 1 image, but no two that follow each'),
         (('{0}/a.txt', '-o', '{0}/flow'), '--images: name the folder for the frames of {0}/a.txt'),
         (('{0}/a.txt', '-o', '{0}/flow', '--images', '{0}/f'), 'a.txt: not a video, or of a'),
         (('{0}/a.txt', '-o', '{0}/flow', '--images', '{0}/labels'), '--images {0}/labels: contain'),

@@ -163,6 +163,44 @@ def test_the_frame_before_can_be_the_second_picture(root):
     assert dataset.flow == (False, False) and (dataset.image(0)[..., :3] == 7).all()
 
 
+def test_of_the_sequences_the_first_picture_is_the_frame_before(root):
+    for _, city, name in FRAMES[:2]:
+        for number in range(-2, 2):
+            frame = f'{name[:-6]}{int(name[-6:]) + number:06d}_leftImg8bit.png'
+            path = root / f'leftImg8bit_sequence/train/{city}/{frame}'
+            write_png(path, np.full((16, 32, 3), 50 + number, np.uint8))
+    wanted = SceneFiles(2, (), 'leftImg8bit_sequence', 'image')
+    dataset = datasets.open('cityscapes', root, 'train', wanted=wanted)
+    assert [sample.pictures[0].name for sample in dataset] == [
+        'aachen_000000_000018_leftImg8bit.png',
+        'bochum_000000_000312_leftImg8bit.png',
+    ]
+    assert (dataset.image(1)[..., :3] == 49).all() and not dataset.unused
+    dataset[0].pictures[0].unlink()
+    with pytest.raises(DataError, match='aachen_000000_000019_leftImg8bit.png: no .*; 1 of 2'):
+        datasets.open('cityscapes', root, 'train', wanted=wanted)
+
+
+@pytest.mark.parametrize(
+    'folder, kind, problem',
+    [
+        ('leftImg8bit_sequence', 'flow', 'holds camera images, not optical flow; set input_kind'),
+        ('leftImg8bit_sequence', None, 'holds camera images, not optical flow; set input_kind'),
+        ('leftImg8bit', 'flow', 'input_folder must name the folder of the first pictures alone'),
+        ('leftImg8bit', 'image', 'input_folder must name the folder of the first pictures alone'),
+        ('.', 'image', 'input_folder must name the folder of the first pictures alone'),
+        ('link', 'image', 'input_folder must name the folder of the first pictures alone'),
+        ('gtFine', 'image', 'of the same frame; keep one of them, or name another .* input_folder'),
+    ],
+)
+def test_folders_without_first_pictures_are_refused(root, folder, kind, problem):
+    (root / 'leftImg8bit_sequence').mkdir()
+    (root / 'link').symlink_to('leftImg8bit')
+    with pytest.raises(DataError, match=problem) as error:
+        datasets.open('cityscapes', root, 'train', wanted=SceneFiles(2, (), folder, kind))
+    assert '\n' not in str(error.value)
+
+
 @pytest.mark.parametrize(
     'text, problem',
     [

@@ -103,6 +103,43 @@ def test_images_without_a_target_and_targets_without_an_image_are_not_used(tmp_p
     assert '1 scene of 2 pictures with depth, segmentation and motion; 7 not used' in record.message
 
 
+@pytest.mark.parametrize('depth, mask', [('', '_L'), ('_D', ''), ('_L', '_D_L')])
+def test_kinds_in_one_folder_are_told_apart_by_their_suffix(tmp_path, depth, mask):
+    """A file belongs to the longest suffix, also where another kind has none."""
+    scenes = scene_data.write_folder(
+        tmp_path,
+        'ab',
+        f'classes: [road, car, sky]\nlabels: truth\nlabel_suffix: "{mask}"\n'
+        f'tasks: {{depth: {{labels: truth, label_suffix: "{depth}"}}}}\n',
+    )
+    (tmp_path / 'truth').mkdir()
+    for name in 'ab':
+        (tmp_path / f'depth/{name}.png').rename(tmp_path / f'truth/{name}{depth}.png')
+        (tmp_path / f'labels/{name}.png').rename(tmp_path / f'truth/{name}{mask}.png')
+    for tasks in (('depth', 'segmentation'), ('segmentation',), ('depth',), ()):
+        dataset = opened(tmp_path, wanted=SceneFiles(tasks=tasks))
+        assert [sample.name for sample in dataset] == ['a', 'b'], tasks
+        if len(tasks) != 1:
+            assert np.array_equal(dataset.label(1), scenes['b']['label'])
+    assert not opened(tmp_path, wanted=SceneFiles(tasks=('depth', 'segmentation'))).unused
+
+
+@pytest.mark.parametrize('folder', ['images', '.', 'flow/../images'])
+def test_the_images_are_no_first_pictures(tmp_path, folder):
+    scene_data.write_folder(tmp_path)
+    with pytest.raises(DataError, match='input_folder must name the folder of the first pictures'):
+        opened(tmp_path, wanted=SceneFiles(2, input_folder=folder))
+
+
+def test_first_pictures_that_are_images_are_called_so(tmp_path):
+    scene_data.write_folder(tmp_path)
+    for file in ('flow/a.png', 'images/b.png'):
+        (tmp_path / file).unlink()
+    found = opened(tmp_path, wanted=SceneFiles(2, input_kind='image')).describe()
+    assert 'images/a.png (no first picture)' in found
+    assert 'flow/b.png (first picture without an image)' in found
+
+
 def test_the_test_split_has_pictures_without_targets(tmp_path):
     scene_data.write_folder(tmp_path, ['train/a', 'test/b'])
     for folder in ('depth', 'labels'):

@@ -71,6 +71,10 @@ def test_wrong_lists_are_refused(tmp_path):
     for line, message in (
         ('2011_09_26_drive_0009_sync', 'line 1: no depth maps of 2011_09_26_drive_0009_sync; exp'),
         ('../2011_09_26_drive_0001_sync', 'line 1: .* leads out of'),
+        (
+            '2011_09_26_drive_0001_sync/image_02\n\n2011_09_26_drive_0001_sync',
+            'train.txt, line 3: image_02 of 2011_09_26_drive_0001_sync is in line 1 as well; keep',
+        ),
     ):
         (tmp_path / 'train.txt').write_text(line)
         with pytest.raises(DataError, match=message):
