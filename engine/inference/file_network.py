@@ -202,7 +202,10 @@ def _facts(file: ExportedFile) -> dict[str, Any]:
     keys = ('classes', 'palette', 'num_classes', 'mean', 'std', 'channel_order')
     reading = {key: facts[key] for key in ImageReading().conversion if facts.get(key) is not None}
     kept = {key: facts['config'][key] for key in KEPT_KEYS if key in facts['config']}
-    others = {task_classes.KEY: facts[task_classes.KEY]} if facts[task_classes.KEY] else {}
+    named = facts['config'].get('tasks')  # load_file compares them with those of the file
+    own = named if isinstance(named, list) else []
+    tables = {task: table for task, table in facts[task_classes.KEY].items() if task in own}
+    others = {task_classes.KEY: tables} if tables else {}
     return {key: facts[key] for key in keys} | others | reading | kept
 
 
