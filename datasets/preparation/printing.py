@@ -24,7 +24,8 @@ def print_classes(facts: Mapping[str, Any]) -> None:
             for name, each in facts['classes'].items()
         ],
     )
-    print(f'ignored pixels: {100 * facts["ignored"]:.3f} %')
+    hint = '; if they show a background, make it a class' if facts['ignored'] > 0.5 else ''
+    print(f'ignored pixels: {100 * facts["ignored"]:.3f} %{hint}')
     print_missing(facts['without_pixels'])
 
 

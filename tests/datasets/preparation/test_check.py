@@ -189,3 +189,19 @@ def test_colour_labels_without_class_colours_are_reported(camvid):
     colourful = root / 'labels' / source.name
     shutil.copy(source, colourful)
     assert problems('folder', root, 'train') == [(colourful, 'label')]
+
+
+@pytest.mark.parametrize(
+    'rows, hint', [(7, '; if they show a background, make it a class'), (3, '')]
+)
+def test_many_ignored_pixels_may_be_a_background(rows, hint, tmp_path, capsys):
+    labels = np.zeros((8, 8), np.uint8)
+    labels[:rows] = 255
+    for name, picture in (('images', np.zeros((8, 8, 3), np.uint8)), ('labels', labels)):
+        (tmp_path / name).mkdir()
+        write_image(tmp_path / name / 'a.png', picture)
+    (tmp_path / 'dataset.yaml').write_text('classes: [box]\nignore: [255]\n')
+    arguments = ['folder', '-d', str(tmp_path), '--check']
+    assert run_command(prepare.build_parser, prepare.main, arguments) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert f'ignored pixels: {100 * rows / 8:.3f} %{hint}' in printed
