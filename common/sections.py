@@ -93,7 +93,7 @@ class Key:
 
     def _convert(self, value: Any, type_: Any) -> Any:
         if typing.get_origin(type_) is tuple:
-            if not isinstance(value, (list, tuple)) or not value:
+            if not isinstance(value, (list, tuple)):
                 such = (
                     f', such as [{short_text(value)}]'
                     if isinstance(value, (int, float, str))
@@ -103,6 +103,8 @@ class Key:
             inner = typing.get_args(type_)
             if Ellipsis not in inner and len(value) != len(inner):
                 raise ValueError(f'must be a list of {len(inner)} values')
+            if not value:
+                raise ValueError('must be a list of at least one value')
             return tuple(self._convert(item, inner[0]) for item in value)
         type_ = typing.get_origin(type_) or type_  # dict[str, Any] is a dict
         if type_ is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 (no point) as text

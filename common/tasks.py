@@ -17,6 +17,7 @@ SEGMENTATION = 'segmentation'  # the task of a network without the key `tasks`
 MAX_INPUTS, MAX_TASKS = 2, 4
 PICTURE_CHANNELS = 3  # channels of one input picture
 MAX_NAME_CHARACTERS = 32
+ALL_TASKS = 'score'  # what the score of all tasks is called where each task has its own
 _NAME = re.compile(r'[a-z][a-z0-9]*(_[a-z0-9]+)*')
 
 
@@ -193,6 +194,10 @@ def _check_names(names: tuple[str, ...]) -> None:
                 'tasks',
                 'a name has lower-case letters, digits and single underscores, such as '
                 f'camera_depth, and at most {MAX_NAME_CHARACTERS} characters, not {name!r:.60}',
+            )
+        if name == ALL_TASKS:
+            raise SectionError(
+                'tasks', f'{name} is what the score of all tasks is called; choose another name'
             )
         if name in names[:i]:
             raise SectionError('tasks', f'names {name} twice')

@@ -60,7 +60,8 @@ def write(path: Path, depth: np.ndarray) -> None:
     Args:
         path: The file.
         depth: (H, W) float32, metres, 0 where unknown. Depth beyond 255.996 m becomes that, and
-            known depth below 2 mm the smallest value that is not 0.
+            known depth below 2 mm the smallest value that is not 0. NaN and what is below 0, which
+            networks can predict, become 0.
     """
     with replacing(path) as temporary:
         temporary.write_bytes(encode(depth))
@@ -68,7 +69,8 @@ def write(path: Path, depth: np.ndarray) -> None:
 
 def values_of(depth: np.ndarray) -> np.ndarray:
     """Return the values of the file that :func:`write` writes, (H, W) uint16."""
-    values = np.clip(np.rint(depth.astype(np.float64) * SCALE), 0, _LARGEST).astype(np.uint16)
+    values = np.nan_to_num(np.rint(depth.astype(np.float64) * SCALE))
+    values = np.clip(values, 0, _LARGEST).astype(np.uint16)
     values[(values == 0) & (depth > 0)] = 1
     return values
 

@@ -60,8 +60,8 @@ class Network:
 
         Returns:
             Logits ``[main, aux...]``, each (N, num_classes, h, w). A network with several tasks
-            returns one Variable for each of ``info.tasks``, (N, channels, h, w), before the
-            auxiliary logits; that of a depth task has metres.
+            returns in the place of ``main`` one Variable for each of ``info.tasks``, (N, channels,
+            h, w): logits, or metres of a depth task.
 
         Raises:
             ModelError: The network does not accept the size or the number of pictures, or cannot be

@@ -17,11 +17,11 @@ EQUAL_DEPTH = 0.01  # relative difference of depths that count as equal
 
 @dataclass(frozen=True)
 class Agreement:
-    """The agreement between the logits of two backends on some images.
+    """The agreement between the maps of two backends on some images: logits, or metres of depth.
 
     Attributes:
-        max_difference: Largest absolute difference of logits.
-        max_logit: Largest absolute logit of the reference.
+        max_difference: Largest absolute difference of values.
+        max_logit: Largest absolute value of the reference.
         equal_labels: Share of pixels to which both give the same label, or nearly the same depth,
             0 to 1.
         images: Number of images compared.

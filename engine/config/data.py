@@ -7,16 +7,20 @@ from pathlib import Path
 
 import datasets
 import models
+from common import files
 from common.errors import UserError
 from common.log import LOG
 from common.tasks import TaskKeys
 from datasets import Dataset
-from datasets.keys import DataKeys, ImageReading
+from datasets.keys import FLOW, DataKeys, ImageReading
 from datasets.loading import pack
 from datasets.readers import layout
+from datasets.readers.contract import TaskReader
 from datasets.samples import ONE_IMAGE_AND_LABEL, SceneFiles
+from engine.config import task_classes
 from engine.config.config import Config
 from engine.config.loading import class_info, data_set_info
+from engine.config.task_classes import TaskClassKeys
 from models.class_table import first_difference
 
 
@@ -78,8 +82,69 @@ def _wanted(config: Config) -> SceneFiles:
     return SceneFiles(keys.inputs, keys.tasks or (), data.input_folder, data.input_kind)
 
 
+def input_kind(config: Config, root: str | os.PathLike[str] | None = None) -> str:
+    """Return what the first of two pictures of a scene is: ``flow`` or ``image``.
+
+    The config decides, which a training completes with the kind that it has seen; else the data
+    set in ``root``; without either it is flow.
+
+    Args:
+        config: The config.
+        root: Root of the data set; None for the config's ``data_dir``, if it is there and readable.
+
+    Raises:
+        UserError: ``root`` is unreadable.
+    """
+    data = DataKeys.of(config)
+    if data.input_kind is not None:
+        return data.input_kind
+    folder = root or data.data_dir
+    if not folder or files.kind_of(Path(folder)) != 'folder':
+        return FLOW
+    try:
+        known = datasets.reader(data_set_info(config).name)
+        place = layout.locate(Path(folder), known.INFO)
+        first = known.first_input(place) if isinstance(known, TaskReader) else None
+    except datasets.DataError:
+        if root:
+            raise
+        first = None
+    return FLOW if first is None else first[1]
+
+
+def with_input_kind(config: Config, root: str | os.PathLike[str] | None = None) -> Config:
+    """Return the config with the :func:`input_kind` that it has, if its network takes two pictures.
+
+    So files that are made of the network keep it.
+    """
+    if models.describe(config).inputs == 1 or 'input_kind' in config:
+        return config
+    return config.completed({'input_kind': input_kind(config, root)}, 'the data set, or flow')
+
+
+def check_further_classes(config: Config, root: Path, remedy: str) -> None:
+    """Compare the classes of further tasks that the config names with those of the data set.
+
+    Args:
+        config: The config, which selects the data set.
+        root: Root of the data set.
+        remedy: What to do about another order.
+
+    Raises:
+        UserError: The data set has the same classes in another order; see :func:`check_classes`.
+    """
+    source = f'the config {config.origin(task_classes.KEY)}'
+    for task, table in TaskClassKeys.of(config).tables().items():
+        check_classes(table.classes, source, config, root, remedy, task)
+
+
 def check_classes(
-    names: Sequence[str] | None, source: str, config: Config, root: Path, remedy: str
+    names: Sequence[str] | None,
+    source: str,
+    config: Config,
+    root: Path,
+    remedy: str,
+    task: str | None = None,
 ) -> None:
     """Compare the names of a network's classes with those of the data set.
 
@@ -91,19 +156,24 @@ def check_classes(
         config: The config that selects the data set.
         root: Root of the data set.
         remedy: What to do about another order.
+        task: The further task that they belong to; None for the first one with classes.
 
     Raises:
         UserError: The data set has the same names in another order, so that its labels would have
             other meanings.
     """
-    own = data_set_info(config, root).classes
+    info = data_set_info(config, root)
+    if task is not None:
+        info = task_classes.of_task(info, task)
+    own = info.classes
     if not names or not own:
         return
     index = first_difference(names, own)
     if index is None:
         return
     here, there = (repr(each[index]) if index < len(each) else 'missing' for each in (names, own))
-    differs = f'class {index} is {here} in {source} and {there} in the data set {root}'
+    of_task = '' if task is None else f' of {task}'
+    differs = f'class {index}{of_task} is {here} in {source} and {there} in the data set {root}'
     if sorted(names) == sorted(own):
         raise UserError(
             f'{differs}: both have the same classes in another order, so labels would count as '

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.config import class_count
+from engine.config import class_count, task_classes
 
 # Keys that decide how large the images of a training are, and those that follow from that size.
 _SIZE_KEYS = ('dataset', 'base_size', 'resize_height', 'resize_width')
@@ -26,6 +26,7 @@ def implied(
     return (
         _follow_data_set(layer, inherited)
         | class_count.implied(layer, inherited, origins)
+        | _follow_tasks(layer, inherited)
         | _follow_images(layer, inherited)
     )
 
@@ -42,6 +43,12 @@ def _follow_data_set(layer: Mapping[str, Any], inherited: Mapping[str, Any]) -> 
     dropped = [key for key in lists if len(inherited[key]) != count]
     dropped += [key for key in _SPLIT_KEYS if key in inherited]
     return {key: None for key in dropped if key not in layer}
+
+
+def _follow_tasks(layer: Mapping[str, Any], inherited: Mapping[str, Any]) -> dict[str, Any]:
+    """Return None for inherited classes of tasks that a layer replaces by other tasks."""
+    changed = any(_differs(key, layer, inherited) for key in ('tasks', 'task_channels'))
+    return {task_classes.KEY: None} if changed and task_classes.KEY not in layer else {}
 
 
 def _differs(key: str, layer: Mapping[str, Any], inherited: Mapping[str, Any]) -> bool:

@@ -180,7 +180,7 @@ def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> da
             )
     categories = known.categories if classes == known.classes else None
     info = replace(known, classes=classes, palette=palette, categories=categories)
-    return info if TaskKeys.of(config).tasks is None else task_classes.with_all_tasks(config, info)
+    return task_classes.with_all_tasks(config, info)
 
 
 def data_set_info(

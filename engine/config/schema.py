@@ -13,7 +13,7 @@ from common.sections import Key, Section, keys_of
 # which may be a higher layer.
 SECTIONS = {
     'Network': 'models.family:NetworkKeys',
-    'Inputs and tasks': 'common.tasks:TaskKeys',
+    'Inputs and tasks': 'engine.config.task_classes:sections',
     'Data': 'datasets.keys:DataKeys',
     'Augmentation': 'datasets.loading.augmentations:AugmentationKeys',
     'Training': 'engine.training.hyperparameters:TrainingKeys',

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+FARTHEST_METRES = 1e6  # predictions beyond count as this, so that all sums are finite
 DELTA = 1.25  # base of the limits of the shares of right pixels
 LEAST_METRES = 1e-3  # predictions below count as this where a logarithm or a quotient is taken
 
@@ -46,7 +47,8 @@ def image_sums(
 
     Args:
         metres: (H, W) float32, the true depths; 0 where they are unknown.
-        prediction: (H, W) float32, in metres.
+        prediction: (H, W) float32, in metres. What is not finite counts as
+            :data:`FARTHEST_METRES`, whatever the limits, so that it is the worst prediction.
         limits: Only pixels whose true depth is above the first and at most the second limit count,
             and predictions are clamped to both; None for all known pixels.
 
@@ -58,8 +60,9 @@ def image_sums(
     if limits is not None:
         counted &= (metres > limits[0]) & (metres <= limits[1])
     t, p = (array[counted].astype(np.float64) for array in (metres, prediction))
-    if limits is not None:
-        p = np.clip(p, *limits)
+    lost = ~np.isfinite(p)
+    p = np.clip(p, *(limits or (-FARTHEST_METRES, FARTHEST_METRES)))
+    p[lost] = FARTHEST_METRES
     e = p - t
     positive = np.maximum(p, LEAST_METRES)
     factor = np.maximum(positive / t, t / positive)

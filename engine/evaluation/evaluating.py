@@ -15,6 +15,7 @@ from datasets.keys import DataKeys, ImageReading
 from engine.config.config import Config
 from engine.config.data import (
     check_classes,
+    check_further_classes,
     data_root,
     first_samples,
     open_dataset,
@@ -163,6 +164,7 @@ def _check_order(network: LoadedNetwork, config: Config, root: Path) -> None:
     check_classes(stored, f'the weights {network.weights}', config, root, remedy)
     if named != stored:
         check_classes(named, f'the config {config.origin("classes")}', config, root, remedy)
+    check_further_classes(config, root, remedy)
 
 
 def _check_same_weights(network: LoadedNetwork, processes: Processes) -> None:

@@ -178,10 +178,13 @@ def check(
         root: Folder of the data set.
 
     Raises:
-        UserError: A file cannot be written, or would overwrite an input or another output.
+        UserError: A file cannot be written, or would overwrite an input or another output, or an
+            option is about classes and no task has any.
     """
     name = dataset.info.name
     protection.protect_dataset(protected, name, root, dataset.samples, settings.list_file)
+    if settings.boundary and dataset.tasks and not _class_tasks(dataset):
+        raise UserError('--boundary: no task has classes; leave it out')
     outputs = _outputs_of_images(settings, dataset)
     for each in outputs:
         for index in range(len(dataset)):
@@ -252,9 +255,14 @@ def _confusion_pictures(settings: EvaluationSettings, dataset: Dataset) -> list[
     path = settings.confusion
     if path is None:
         return []
-    names = [task.name for task in dataset.tasks if task.kind == CLASSES]
+    names = _class_tasks(dataset)
     if dataset.tasks and not names:
         raise UserError('--confusion: no task has classes; leave it out')
     if len(names) < 2:
         return [(path, ''.join(names))]
     return [(path.with_name(f'{path.stem}_{name}{path.suffix}'), name) for name in names]
+
+
+def _class_tasks(dataset: Dataset) -> list[str]:
+    """Return the names of the tasks of kind classes; [] for the label alone."""
+    return [task.name for task in dataset.tasks if task.kind == CLASSES]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.sections import Section, SectionError, config_key
-from common.tasks import CLASSES, Task
+from common.tasks import CLASSES, DEPTH, Task
 from engine.inference.test_time import ProtocolKeys
 
 
@@ -62,6 +62,10 @@ class ScoreKeys(Section):
         for key in ('best_task', 'best_weights', 'test_depth_range'):
             if not tasks and getattr(self, key) is not None:
                 raise SectionError(key, 'needs the key tasks; without it the network has one task')
+        if tasks and self.test_depth_range is not None and all(t.kind != DEPTH for t in tasks):
+            raise SectionError(
+                'test_depth_range', f'none of the tasks {", ".join(names)} is depth; leave it out'
+            )
         if self.best_task is not None:
             if self.best_task not in names:
                 raise SectionError(

@@ -19,6 +19,7 @@ from engine.evaluation import depth_metrics, score_keys
 from engine.evaluation.depth_metrics import DepthScores
 from engine.evaluation.evaluator import Evaluator, percent
 from engine.evaluation.score_keys import ScoreKeys
+from engine.runs.validation_scores import DEPTH_SCORES
 
 
 class Accumulator(Protocol):
@@ -82,13 +83,14 @@ class DepthEvaluator:
 
 def report_of(scores: DepthScores) -> dict[str, float | None]:
     """Return the scores of depths by name, as a report has them."""
-    return {
-        'ard': percent(scores.ard),
-        'squared_relative': _known(scores.squared_relative),
-        'rmse': _known(scores.rmse),
-        'rmse_log': _known(scores.rmse_log),
-        **{f'delta{k}': percent(share) for k, share in enumerate(scores.deltas, 1)},
-    }
+    values = (
+        percent(scores.ard),
+        _known(scores.squared_relative),
+        _known(scores.rmse),
+        _known(scores.rmse_log),
+        *map(percent, scores.deltas),
+    )
+    return dict(zip(DEPTH_SCORES, values, strict=True))
 
 
 class TaskEvaluator:

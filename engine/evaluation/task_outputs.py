@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from common.errors import UserError
 from common.tasks import CLASSES, SEGMENTATION, Task
 from datasets import Dataset, depth_files, image_files
@@ -32,7 +30,7 @@ def maps(dataset: Dataset, folder: Path, task: Task) -> Output[SceneResult]:
         if task.kind == CLASSES:
             image_files.write_image(path, values)
         else:
-            depth_files.write(path, np.maximum(values, 0))
+            depth_files.write(path, values)
 
     return Output(image_outputs.under_names(dataset, folder / task.name), write)
 

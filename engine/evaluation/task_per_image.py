@@ -9,15 +9,15 @@ from common.tasks import CLASSES, Task
 from datasets import Dataset
 from engine.distributed.processes import Processes
 from engine.evaluation import depth_metrics, metrics, per_image, score_keys
+from engine.evaluation.evaluator import percent
 from engine.evaluation.per_image import FILE, NAME
 from engine.evaluation.scenes import SceneResult
 from engine.evaluation.task_evaluator import report_of
+from engine.runs.validation_scores import DEPTH_SCORES
 
 SCORE = 'score'
 CLASS_COLUMNS = ('miou', 'mean_f1', 'mean_precision', 'mean_accuracy', 'pixel_accuracy', 'pixels')
-DEPTH_COLUMNS = (
-    'ard', 'squared_relative', 'rmse', 'rmse_log', 'delta1', 'delta2', 'delta3', 'pixels',
-)  # fmt: skip
+DEPTH_COLUMNS = (*DEPTH_SCORES, 'pixels')
 
 
 class TaskImageScores:
@@ -78,7 +78,7 @@ def scores_of(task: Task, counts: np.ndarray) -> dict[str, float | None]:
     """Return the scores of a task in an image by column, from its :func:`kept_counts`."""
     if task.kind == CLASSES:
         found = metrics.scores_of_counts(counts)
-        means = {name: _percent(getattr(found, name)) for name in CLASS_COLUMNS[:-1]}
+        means = {name: percent(getattr(found, name)) for name in CLASS_COLUMNS[:-1]}
         return {**means, 'pixels': int(counts[1].sum())}
     scores = depth_metrics.scores(counts)
     return {**report_of(scores), 'pixels': scores.pixels}
@@ -122,10 +122,6 @@ def _columns(task: Task) -> Sequence[str]:
 def _cell(value: float | None) -> str | int:
     """Return a score; empty if it is undefined."""
     return value if isinstance(value, int) else '' if value is None else f'{value:.4f}'
-
-
-def _percent(share: float) -> float | None:
-    return None if np.isnan(share) else 100 * float(share)
 
 
 def _or_nan(value: float | None) -> float:

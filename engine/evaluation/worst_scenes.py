@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from common.tasks import CLASSES
 from datasets import Dataset
 from engine.evaluation import score_keys, task_panels, task_per_image
 from engine.evaluation.panels import Panel
 from engine.evaluation.scenes import SceneResult
 from engine.evaluation.task_panels import ShownTask
 from engine.evaluation.worst_images import MAX_PANEL_SIDE, WorstImages
+from engine.runs.validation_scores import MAIN_SCORES
 
 
 class WorstScenes(WorstImages):
@@ -35,7 +35,7 @@ class WorstScenes(WorstImages):
             counts = task_per_image.kept_counts(task, result.counts[task.name])
             report = task_per_image.scores_of(task, counts)
             scores[task.name] = score_keys.task_score(task.kind, report)
-            name, key = ('mIoU', 'miou') if task.kind == CLASSES else ('ARD', 'ard')
+            key, name = MAIN_SCORES[task.kind]
             known = report[key]
             words.append(f'{task.name} {name} ' + ('-' if known is None else f'{known:.2f}%'))
         score = score_keys.combined(scores, self._weights)

@@ -13,6 +13,7 @@ from common.writing.protected_files import ProtectedFiles
 from datasets.keys import ImageReading
 from engine.backends.calibration import find_images
 from engine.config import loading as configs
+from engine.config import task_classes
 from engine.config.config import Config
 from engine.config.reading import PATH_KEYS
 from engine.device.settings import DeviceSettings
@@ -153,16 +154,9 @@ def _spec(settings: FormSettings, path: Path) -> ExportSpec:
 def _metadata(loaded: LoadedNetwork) -> dict[str, object]:
     """Return the metadata of a file beyond the facts of its network."""
     config = loaded.config
-    others = {
-        other.task: {
-            'classes': list(other.classes),
-            'palette': [list(map(int, colour)) for colour in other.palette],
-        }
-        for other in loaded.info.others
-        if other.task in {task.name for task in loaded.predictor.info.tasks}
-    }
+    others = task_classes.tables_of(loaded.info, loaded.predictor.info.tasks)
     return {
-        **({'task_classes': others} if others else {}),
+        **({task_classes.KEY: others} if others else {}),
         'classes': list(loaded.info.classes),
         'palette': [list(map(int, colour)) for colour in loaded.info.palette],
         'palette_order': 'rgb',

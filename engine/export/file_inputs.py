@@ -11,9 +11,9 @@ from models import Network
 
 
 def pixels_of(image: Picture, network: Network, spec: ExportSpec) -> np.ndarray:
-    """Convert an image, (H, W, 3) uint8, BGR, to the input of one image, (3, H, W).
+    """Convert an image, (H, W, 3) uint8, BGR, to a file's input without its first axis.
 
-    The k pictures of a scene, all of one size, become (3k, H, W).
+    It is (3, H, W); of the k pictures of a scene, all of one size, (3k, H, W).
     """
     if isinstance(image, Scene):
         return np.concatenate([pixels_of(each, network, spec) for each in image.pictures])

@@ -37,7 +37,7 @@ class ExportSpec:
 
     Attributes:
         kind: Kind of the output, a key of :data:`KINDS`.
-        pixels: Kind of the input, (N, 3, H, W) in the network's channel order: ``normalised``
+        pixels: Kind of the input, (N, 3k, H, W) in the network's channel order: ``normalised``
             float32, (x - mean) / std, or pixels of 0 to 255 as ``float32`` or ``uint8`` (ONNX
             and OpenVINO only), which the file itself normalises.
         batch: Number of images; None for a dynamic batch (ONNX and OpenVINO only).
@@ -148,8 +148,10 @@ def output_names(info: NetworkInfo, spec: ExportSpec) -> list[str]:
     names = [task.name for task in info.tasks]
     if names == [SEGMENTATION]:
         return [spec.kind]
-    # A graph has each name once.
-    return [f'{name}_output' if name == INPUT else name for name in names]
+    instead = f'{INPUT}_output'  # a graph has each name once
+    while instead in names:
+        instead += '_output'
+    return [instead if name == INPUT else name for name in names]
 
 
 def built_sizes(info: NetworkInfo) -> list[tuple[int, int]]:

@@ -19,7 +19,7 @@ from common.errors import UserError
 from common.reading import json_text
 from common.tasks import CLASSES, MAX_INPUTS, MAX_TASKS, Task, is_name, kind_of
 from common.terminal.library_output import hidden_c_output
-from datasets.info import MAX_NAME_CHARACTERS, TaskClasses
+from datasets.info import MAX_NAME_CHARACTERS
 from engine.backends.openvino import WEIGHTS_DIGEST
 from engine.inference.test_time import Size
 from engine.onnx import seal
@@ -103,18 +103,6 @@ class ExportedFile:
                 None if task['range'] is None else (task['range'][0], task['range'][1]),
             )
             for task in self.facts['tasks']
-        )
-
-    @property
-    def task_classes(self) -> tuple[TaskClasses, ...]:
-        """Names and colours of the classes of further tasks."""
-        return tuple(
-            TaskClasses(
-                task,
-                tuple(classes['classes']),
-                tuple((r, g, b) for r, g, b in classes['palette']),
-            )
-            for task, classes in self.facts['task_classes'].items()
         )
 
 

@@ -13,7 +13,10 @@ from common.log import LOG
 from datasets.keys import DataKeys, ImageReading
 from engine.backends.settings import BackendSettings
 from engine.config import loading as configs
+from engine.config import task_classes
 from engine.config.config import Config
+from engine.config.data import with_input_kind
+from engine.config.task_classes import TaskClassKeys
 from engine.device import context
 from engine.device.context import DeviceChoice
 from engine.device.settings import DeviceSettings
@@ -36,6 +39,7 @@ SIZE_KEYS = (
     'test_trained_area',
 )
 WINDOW_KEYS = ('test_window', 'test_stride')
+KEPT_KEYS = ('input_kind',)  # keys of a file's config that belong to its weights
 
 
 def load_config(
@@ -111,14 +115,13 @@ def load_file(
     choice = _choice(file, device)
     if backend.on_host:
         LOG.warning('--on-host has no effect: only NNabla on a GPU resizes on the device')
+    config = with_input_kind(config)
     runs = FileBackend(file, backend, choice)
     predictor = FilePredictor(file, runs)
     facts = file.facts
     colours = tuple((r, g, b) for r, g, b in facts['palette'])
     table = ClassTable(tuple(facts['classes']), colours)
     info = configs.class_info(config)
-    if file.task_classes:
-        info = replace(info, others=file.task_classes)
     return LoadedNetwork(
         predictor, config, info, file.path, file.sha256, table, choice, precision=runs.precision
     )
@@ -198,7 +201,12 @@ def _facts(file: ExportedFile) -> dict[str, Any]:
     facts = file.facts
     keys = ('classes', 'palette', 'num_classes', 'mean', 'std', 'channel_order')
     reading = {key: facts[key] for key in ImageReading().conversion if facts.get(key) is not None}
-    return {key: facts[key] for key in keys} | reading
+    kept = {key: facts['config'][key] for key in KEPT_KEYS if key in facts['config']}
+    named = facts['config'].get('tasks')  # load_file compares them with those of the file
+    own = named if isinstance(named, list) else []
+    tables = {task: table for task, table in facts[task_classes.KEY].items() if task in own}
+    others = {task_classes.KEY: tables} if tables else {}
+    return {key: facts[key] for key in keys} | others | reading | kept
 
 
 def _own_config(file: ExportedFile, given: Mapping[str, Any], set_by: Mapping[str, str]) -> Config:
@@ -265,4 +273,7 @@ def _described(config: Config) -> dict[str, Any]:
     network, data = models.create(config), DataKeys.of(config)
     info = {key: getattr(network.info, key) for key in ('mean', 'std', 'channel_order')}
     own = {'network': network.name, **network.hyper, **info}
+    own |= {key: config[key] for key in KEPT_KEYS if key in config}
+    tables = TaskClassKeys.of(config).tables()
+    own[task_classes.KEY] = {task: table.classes for task, table in tables.items()}
     return {**own, 'classes': data.classes, 'palette': data.palette}

@@ -34,7 +34,7 @@ class FirstPictures:
     reading: ImageReading
 
     def check(self, inputs: Sequence[Input]) -> None:
-        """Raise ``UserError`` if there is no picture for any image.
+        """Raise ``UserError`` if there is no picture for any image, or no image for the pictures.
 
         One that lacks among several is an error of its image, as a damaged file is.
         """
@@ -47,6 +47,10 @@ class FirstPictures:
             )
         if self.place is None:
             return
+        if not images:
+            raise UserError(
+                f'{FIRST_INPUT}: the first pictures of a video come from its frames; leave it out'
+            )
         kind = kind_of(self.place)
         if kind is None:
             raise UserError(f'{FIRST_INPUT} {self.place}: there is no such file or folder')

@@ -12,14 +12,15 @@ import models
 from common import files
 from common.errors import UserError
 from common.log import LOG
-from common.tasks import CLASSES
 from datasets.keys import DataKeys
 from engine.backends import calibration, select
 from engine.backends.base import FLOAT32
 from engine.backends.calibration import Calibration
 from engine.backends.nnabla import NnablaBackend
 from engine.backends.settings import BackendSettings
+from engine.config import task_classes
 from engine.config.config import Config
+from engine.config.data import with_input_kind
 from engine.config.loading import class_info, data_set_info
 from engine.device import context
 from engine.device.context import DeviceChoice
@@ -60,8 +61,9 @@ def load(
         backend: Backend that computes the network; None selects NNabla, which runs no exported
             file.
         gpu: Index of the GPU.
-        data_dir: Folder of the data set, for the images that determine the 8-bit ranges and for
-            names of classes that neither config nor weights have; by default the config's.
+        data_dir: Folder of the data set, for the images that determine the 8-bit ranges, and for
+            names of classes and the kind of the first of two pictures where neither config nor
+            weights have them; by default the config's.
 
     Raises:
         UserError: The weights are missing or do not fit, or the device or the backend is
@@ -89,6 +91,7 @@ def load(
         )
         classes = models.weights.class_table(path)
         config = with_classes(_with_statistics(config, keys, path), classes, path)
+    config = with_input_kind(config, data_dir)
     info = class_info(config, data_dir)
     _report_generated_names(config, data_dir)
     network = models.create(config)
@@ -218,15 +221,18 @@ def with_classes(config: Config, stored: ClassTable | None, path: Path) -> Confi
 
 
 def _report_generated_names(config: Config, data_dir: str | os.PathLike | None) -> None:
-    """Warn about classes whose names are generated."""
-    if all(task.kind != CLASSES for task in models.describe(config).tasks):
-        return
-    known = DataKeys.of(config).classes or data_set_info(config, data_dir).classes
-    if not known:
+    """Warn about classes of tasks whose names are generated."""
+    lacking = task_classes.without_names(config, data_set_info(config, data_dir))
+    if lacking:
         folder = data_dir or DataKeys.of(config).data_dir
+        several = len(models.describe(config).tasks) > 1
+        further = {task.name for task in task_classes.further_tasks(config)}.intersection(lacking)
+        keys = ['classes and palette'] * (len(further) < len(lacking))
+        keys += [task_classes.KEY] * bool(further)
         LOG.warning(
-            'the names of the classes are in neither the config nor the weights%s: they are called '
-            'class 0, class 1, ...; set data_dir to the folder of the data set, or classes and '
-            'palette',
+            'the names of the classes%s are in neither the config nor the weights%s: they are '
+            'called class 0, class 1, ...; set data_dir to the folder of the data set, or %s',
+            f' of {" and ".join(lacking)}' if several else '',
             f' nor {folder}' if folder else '',
+            ', and '.join(keys),
         )

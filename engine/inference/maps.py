@@ -34,7 +34,7 @@ def save_maps(result: Result, picture: Path, looks: LooksSettings) -> None:
     """
     if isinstance(result, DepthMap):
         if looks.save_labels:
-            depth_files.write(map_path(picture, DEPTH_ENDING), result.known)
+            depth_files.write(map_path(picture, DEPTH_ENDING), result.depth)
         return
     if looks.save_labels:
         image_files.write_image(map_path(picture, LABELS_ENDING), result.labels)

@@ -66,8 +66,10 @@ def plan_outputs(
         tasks: The tasks of the network.
 
     Raises:
-        UserError: An input is missing, or a result cannot be written or would overwrite a file.
+        UserError: An input is missing, a result cannot be written or would overwrite a file, or the
+            settings select maps of classes and no task has any.
     """
+    _check_looks(looks, tasks)
     first = patterns[0] if len(patterns) == 1 else ''
     source = only_source(patterns)
     one_file = first.strip() and kind_of(Path(os.path.expanduser(first))) == 'file'
@@ -202,6 +204,15 @@ def map_endings(looks: LooksSettings, tasks: Sequence[Task] = ALONE) -> list[str
         for name, task in task_names(tasks).items()
         for ending in of_kind[task.kind]
     ]
+
+
+def _check_looks(looks: LooksSettings, tasks: Sequence[Task]) -> None:
+    """Raise ``UserError`` for maps of classes of a network whose tasks are all depth."""
+    if any(task.kind == CLASSES for task in tasks):
+        return
+    for name in ('save_color', 'save_confidence', 'save_probabilities'):
+        if getattr(looks, name):
+            raise UserError(f'--{name.replace("_", "-")}: no task has classes; leave it out')
 
 
 def task_names(tasks: Sequence[Task]) -> dict[str, Task]:

@@ -1,4 +1,4 @@
-"""Predict the class of every pixel: normalisation, padding, backend, upsampling and argmax."""
+"""Predict all tasks of a network for every pixel: normalisation, padding, backend, upsampling."""
 
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -234,7 +234,7 @@ class ViewPredictor:
         return total / weights
 
     def _run(self, x: np.ndarray, size: Size, mirrored: bool = False) -> ViewScores:
-        """Compute a view (3, h, w) of an image of ``size``.
+        """Compute a view (3k, h, w) of an image of ``size``.
 
         A view is padded with the mean colour, below and on the right, to a size that the network
         accepts.

@@ -7,11 +7,12 @@ import numpy as np
 from common.errors import InputError
 from common.tasks import PICTURE_CHANNELS
 from datasets import optical_flow
-from datasets.keys import IMAGE, InputKeys
+from datasets.keys import FLOW
 from datasets.loading import transforms
 from datasets.loading.resample import resize_flow, resize_image
 from datasets.scenes import same_shape
 from engine.config.config import Config
+from engine.config.data import input_kind
 from engine.inference.test_time import Size, size_of
 from models import NetworkInfo
 
@@ -120,8 +121,8 @@ def flow_of(config: Config, inputs: int) -> tuple[bool, ...]:
     """Return for each picture of a scene whether it is optical flow.
 
     Args:
-        config: The config, whose ``input_kind`` decides; without it the first picture is flow.
+        config: The config, see :func:`engine.config.data.input_kind`.
         inputs: Number of pictures.
     """
-    first = InputKeys.of(config).input_kind != IMAGE
+    first = inputs > 1 and input_kind(config) == FLOW
     return (first,) * (inputs - 1) + (False,)

@@ -67,7 +67,7 @@ class ImageScores:
 
     Attributes:
         views: The scores of each view.
-        num_classes: The number of classes; 1 for depth.
+        num_classes: The channels of the task: its number of classes, or 1 of a depth task.
         size: Height and width of the image.
     """
 

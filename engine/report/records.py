@@ -10,13 +10,14 @@ from common import files
 from common.errors import UserError
 from common.reading import yaml_text
 from common.sections import SectionError
-from common.tasks import DEPTH, TaskKeys, kind_of
+from common.tasks import TaskKeys
 from datasets.keys import DataKeys
 from engine.config.reading import NAME_KEYS
 from engine.runs import checkpoints
 from engine.runs.log_file import LOG_FILE
 from engine.runs.run_folder import RunFolder
 from engine.runs.series import LOSS, RATE, TIME, read_series, read_validations, task_loss
+from engine.runs.validation_scores import main_score
 from engine.training.hyperparameters import TrainingKeys
 from models.family import NetworkKeys
 
@@ -161,7 +162,7 @@ def read_run(path: str | os.PathLike, empty: bool = False) -> RunRecord:
         tasks=tuple(
             TaskRecord(
                 name,
-                'ARD' if kind_of(name) == DEPTH else 'mIoU',
+                main_score(name)[1],
                 read_series(folder.path, task_loss(name)),
                 _scores_of_task(name, validations),
             )
@@ -175,7 +176,7 @@ def read_run(path: str | os.PathLike, empty: bool = False) -> RunRecord:
 
 def _scores_of_task(name: str, validations: list[dict]) -> list[tuple[int, float]]:
     """Return iteration and main score of a task in the validations that have one."""
-    key = 'ard' if kind_of(name) == DEPTH else 'miou'
+    key, _ = main_score(name)
     found = []
     for entry in validations:
         score = entry.get('tasks', {}).get(name, {}).get(key)

@@ -40,6 +40,7 @@ KEYS_WITHOUT_INFLUENCE = {
     'data_dir',
     'classes',
     'palette',
+    'task_classes',
     'recompute',
     'val_split',
     'val_interval',

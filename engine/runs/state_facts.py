@@ -103,9 +103,14 @@ def _is_loss_scale(value: Any) -> bool:
 def _is_best(value: Any) -> bool:
     return value is None or (
         isinstance(value, dict)
-        and any(is_number(value.get(score)) for score in ('miou', 'score'))
+        and (is_number(value.get('miou')) or _is_score(value))
         and is_count(value.get('iteration'))
     )
+
+
+def _is_score(best: dict[str, Any]) -> bool:
+    """Return whether the best weights have a score of several tasks, None if it is undefined."""
+    return 'score' in best and (best['score'] is None or is_number(best['score']))
 
 
 def _is_extras(value: Any) -> bool:

@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.reading.json_text import is_count, is_number
+from common.tasks import CLASSES, DEPTH, kind_of
 
 ORIGIN_KEYS = ('images', 'settings', 'origin')  # what scores were computed from
 MAX_COUNT = 2**53  # iterations; floats hold whole numbers exactly up to here
+# The scores of a depth task in reports; the last three are shares of right pixels.
 DEPTH_SCORES = ('ard', 'squared_relative', 'rmse', 'rmse_log', 'delta1', 'delta2', 'delta3')
+# For each kind of tasks the key of its main score in reports, and its name.
+MAIN_SCORES = {CLASSES: ('miou', 'mIoU'), DEPTH: ('ard', 'ARD')}
 
 
 def entry_of(iteration: int, report: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +46,7 @@ def series_of(report: Mapping[str, Any]) -> dict[str, float]:
     else:
         tasks = report['tasks'].items()
         found = {'Validation score': report['score']}
-        found |= {series_name(name): own[_main_score(own)] for name, own in tasks}
+        found |= {series_name(name): own[main_score(name)[0]] for name, own in tasks}
     return {name: score for name, score in found.items() if score is not None}
 
 
@@ -68,9 +72,14 @@ def words_of(report: Mapping[str, Any]) -> str:
         return f'mIoU {percent(report["miou"])} | pixel accuracy {accuracy}'
     parts = [f'score {percent(report["score"])}']
     for name, own in report['tasks'].items():
-        key = _main_score(own)
-        parts.append(f'{name} {"mIoU" if key == "miou" else "ARD"} {percent(own[key])}')
+        key, words = main_score(name)
+        parts.append(f'{name} {words} {percent(own[key])}')
     return ' | '.join(parts)
+
+
+def main_score(task: str) -> tuple[str, str]:
+    """Return the key of the main score of a task in its report, and its name."""
+    return MAIN_SCORES[kind_of(task)]
 
 
 def percent(value: float | None) -> str:
@@ -98,9 +107,14 @@ def is_entry(entry: Any) -> bool:
     )
 
 
+def is_depth(report: Mapping[str, Any]) -> bool:
+    """Return whether a report, or an entry, has the scores of a depth task."""
+    return MAIN_SCORES[DEPTH][0] in report
+
+
 def _scores_of(report: Mapping[str, Any]) -> dict[str, Any]:
     """Return the scores of one task that a run keeps."""
-    if _main_score(report) == 'ard':
+    if is_depth(report):
         return {name: report[name] for name in DEPTH_SCORES}
     return {
         'miou': report['miou'],
@@ -110,7 +124,7 @@ def _scores_of(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scalars(report: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    if _main_score(report) == 'ard':
+    if is_depth(report):
         found = {f'{prefix}/{name}': report[name] for name in DEPTH_SCORES}
     else:
         found = {f'{prefix}/{name}': report[name] for name in ('miou', 'pixel_accuracy')}
@@ -119,13 +133,8 @@ def _scalars(report: Mapping[str, Any], prefix: str) -> dict[str, float]:
     return {tag: score for tag, score in found.items() if score is not None}
 
 
-def _main_score(report: Mapping[str, Any]) -> str:
-    """Return the key of the score by which a task is judged."""
-    return 'ard' if 'ard' in report else 'miou'
-
-
 def _are_scores(scores: Mapping[str, Any]) -> bool:
-    if 'ard' in scores:
+    if is_depth(scores):
         return set(DEPTH_SCORES) <= scores.keys() and all(
             _is_score(scores[name]) for name in DEPTH_SCORES
         )

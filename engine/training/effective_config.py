@@ -10,8 +10,9 @@ from common.errors import InputError
 from common.log import LOG
 from common.tasks import CLASSES
 from datasets import Dataset
+from datasets.keys import FLOW, IMAGE
 from engine import config as configs
-from engine.config import Config
+from engine.config import Config, task_classes
 from engine.config.reading import WEIGHTS_KEY
 from engine.inference.test_time import ProtocolKeys
 from engine.runs.checkpoints import TrainingState
@@ -40,7 +41,8 @@ def complete(
 ) -> Config:
     """Return the config with all that the run's own files are read with later.
 
-    These are the input statistics, the form of momentum, and the names and colours of the classes.
+    These are the input statistics, the form of momentum, what the first of two pictures is, and the
+    names and colours of the classes.
     The key ``weights`` is left out: a run has its own weights.
 
     Args:
@@ -56,11 +58,17 @@ def complete(
     config = _with_input_statistics(config, state, weights_url)
     network = models.describe(config)
     config = config.completed(input_statistics.of_info(network), f'the network {network.paper}')
+    if network.inputs > 1:
+        kind = FLOW if data.flow[0] else IMAGE
+        config = config.completed({'input_kind': kind}, f'the data set {data.info.name}')
     if any(task.kind == CLASSES for task in network.tasks):
         config = config.completed(
             {'classes': data.info.classes, 'palette': data.info.palette},
             f'the data set {data.info.name}',
         )
+    tables = task_classes.tables_of(data.info, task_classes.further_tasks(config))
+    if tables:
+        config = config.completed({task_classes.KEY: tables}, f'the data set {data.info.name}')
     family = models.family_of(NetworkKeys.of(config).network)
     form = optimizer.momentum_form(SolverKeys.of(config), family.momentum_form)
     known = {MOMENTUM_FORM: form} if form else {}

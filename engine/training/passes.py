@@ -1,7 +1,7 @@
 """Load the batches of a step, and run its forward and backward passes in this process."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import nnabla as nn
@@ -23,7 +23,7 @@ class PassSums:
         task_losses: (tasks,) float64, the loss of each task before its scale; (0,) for a network of
             one task.
         squared_norms: (tasks,) float64, the squared L2 norm of the gradient of each task at the
-            encoder's last map; zeros unless the scales of the tasks are learned.
+            encoder's last map; (0,) unless the scales of the tasks are learned.
     """
 
     loss: float
@@ -78,19 +78,20 @@ def run(
         loss += float(graph.objective.loss.d.item())
         if isinstance(graph.objective, TaskObjective):
             task_losses.append(graph.objective.task_losses())
-            squared_norms.append(_squared_norms(graph.taps, gradient))
+            taps = [graph.taps[name] for name in graph.objective.names if graph.taps]
+            squared_norms.append(_squared_norms(taps, gradient))
         on_pass(number)
     return PassSums(loss, _sum(task_losses), _sum(squared_norms))
 
 
-def _squared_norms(taps: Mapping[str, nn.Variable], gradient: float) -> np.ndarray:
+def _squared_norms(taps: Sequence[nn.Variable], gradient: float) -> np.ndarray:
     """Return the squared norms of the gradients at variables, for a gradient of 1 of the loss.
 
     They are matrix products, as NNabla's sums over everything fail on Hopper GPUs.
     """
     squares = []
     with nn.context_scope(float_context()):
-        for tap in taps.values():
+        for tap in taps:
             row = tap.grad.view((1, 1, tap.size))
             square = F.batch_matmul(row, row, transpose_b=True)
             squares.append(float(square.data.item()) / gradient**2)

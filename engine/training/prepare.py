@@ -17,7 +17,7 @@ from datasets.label_scan import LabelScan
 from datasets.loading import augmentations
 from datasets.loading.loader import Loader
 from engine.config import Config
-from engine.config.data import check_classes, data_root, open_dataset
+from engine.config.data import check_classes, check_further_classes, data_root, open_dataset
 from engine.device import context
 from engine.distributed import communicators
 from engine.distributed.processes import Processes
@@ -43,7 +43,7 @@ from engine.training.plan import TrainingPlan, choose_context, describe_processe
 from engine.training.schedules import ScheduleKeys
 from engine.training.settings import TrainingSettings
 from engine.training.trainer import Trainer
-from engine.training.training_graphs import AnyCriterion
+from engine.training.training_graphs import AnyCriterion, auxiliary_heads
 from engine.training.validation import Validation
 from models import Network
 from models.class_table import ClassTable
@@ -89,6 +89,8 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     choice = choose_context(settings, processes)
     plan = TrainingPlan(settings, config, seed, processes, choice)
     predictor = _register(plan, network)
+    with config.naming_origins():
+        criterion.check_heads(lambda: auxiliary_heads(network))
     initial = None if state else _initialise(plan, network)
     if state is not None:
         resume.check_changes(state, plan, hyperparameters)
@@ -136,12 +138,13 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
 
 def _check_order(config: Config) -> None:
     """Compare the classes that the config names with those of the data set."""
-    source = f'the config {config.origin("classes")}'
+    source, root = f'the config {config.origin("classes")}', data_root(config)
     remedy = (
-        'pass data in that order with -d; --set classes=null palette=null starts a training with '
-        'the names of the data set'
+        'pass data in that order with -d; --set {} starts a training with the names of the data set'
     )
-    check_classes(DataKeys.of(config).classes, source, config, data_root(config), remedy)
+    own = remedy.format('classes=null palette=null')
+    check_classes(DataKeys.of(config).classes, source, config, root, own)
+    check_further_classes(config, root, remedy.format('task_classes=null'))
 
 
 def _hyperparameters(config: Config, samples: int, processes: int) -> Hyperparameters:

@@ -1,7 +1,7 @@
 """Resume a run: find its state, compare it with the present config, restore the data order."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import models
@@ -12,7 +12,9 @@ from common.sections import plain
 from datasets.keys import DataKeys
 from datasets.loading.loader import Loader
 from engine.config import Config
+from engine.config.data import data_root, input_kind
 from engine.config.loading import DEFAULT_CONFIG
+from engine.config.task_classes import TaskClassKeys
 from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.run_folder import RunFolder
@@ -126,6 +128,9 @@ def check_changes(
     # States older than these keys have the network's.
     statistics = input_statistics.of_info(models.describe(before))
     before = {key: plain(value) for key, value in statistics.items()} | dict(before)
+    if 'input_kind' in config:  # states older than the key have the kind that the data set says
+        kind = input_kind(config.without('input_kind'), data_root(config))
+        before = {'input_kind': kind} | before
     now, then = SolverKeys.of(config), SolverKeys.of(before)
     if now.momentum_form is not None:
         # States older than the key have NNabla's form, then the only one.
@@ -171,14 +176,23 @@ def _own_config_advice(plan: TrainingPlan) -> str:
 
 
 def _changed_order(before: Mapping, config: Mapping) -> list[str]:
-    """Return a text if both configs have the same classes in another order, else nothing.
+    """Return a text for each task whose classes are the same in both configs in another order.
 
     Other names do not influence a training, but another order changes the meaning of labels.
     """
-    old, new = before.get('classes') or [], config.get('classes') or []
-    if list(old) == list(new) or sorted(old) != sorted(new):
-        return []
-    return [f'classes: {", ".join(new)} were in the order {", ".join(old)}']
+    old, new = _class_names(before), _class_names(config)
+    return [
+        f'{what}: {", ".join(new[what])} were in the order {", ".join(names)}'
+        for what, names in old.items()
+        if list(names) != list(new.get(what, ())) and sorted(names) == sorted(new.get(what, ()))
+    ]
+
+
+def _class_names(config: Mapping) -> dict[str, Sequence[str]]:
+    """Return the names of the classes of each task that a config names."""
+    tables = TaskClassKeys.of(config).tables()
+    further = {f'classes of {task}': table.classes for task, table in tables.items()}
+    return {'classes': config.get('classes') or (), **further}
 
 
 def log_ignored_options(state: TrainingState, plan: TrainingPlan) -> None:

@@ -14,7 +14,7 @@ from engine.distributed import communicators
 from engine.distributed.communicators import Backward, SingleProcessCommunicator
 from engine.training.losses import Criterion, TaskCriterion
 from layers import recompute
-from models import Network
+from models import Network, NetworkInfo
 
 MAX_CACHED_GRAPHS = 16  # batch shapes
 
@@ -114,9 +114,7 @@ class TrainingGraphs:
 
     def _check_taps(self, tasks: Sequence[str]) -> None:
         """Check, with a small graph, that a backward pass reaches the tap of each task."""
-        info = self._network.info
-        side = -(-max(info.smallest_size, 1) // info.size_divisor) * info.size_divisor
-        _, _, taps = self.build_objective((2, PICTURE_CHANNELS * info.inputs, side, side))
+        _, _, taps = self.build_objective(_small_shape(self._network.info, 2))
         if set(taps) != set(tasks):
             raise SectionError(
                 'task_weighting',
@@ -140,3 +138,15 @@ class TrainingGraphs:
             communicators.sync_batch_norm_order(objective.loss),
             taps,
         )
+
+
+def auxiliary_heads(network: Network) -> int:
+    """Return the number of auxiliary heads of a network, which a small graph shows."""
+    outputs = network(nn.Variable(_small_shape(network.info, 1)), aux=True)
+    return len(outputs) - len(network.info.tasks)
+
+
+def _small_shape(info: NetworkInfo, batch: int) -> tuple[int, int, int, int]:
+    """Return the shape of the smallest images that a network takes, (N, C, H, W)."""
+    side = -(-max(info.smallest_size, 1) // info.size_divisor) * info.size_divisor
+    return batch, PICTURE_CHANNELS * info.inputs, side, side

@@ -48,7 +48,7 @@ def test_values_are_converted_to_the_types_of_their_keys():
         (dict(kind='sea'), "kind: must be road or field, not 'sea'"),
         (dict(kind=3), 'kind: must be text, not 3'),
         (dict(sides=[1]), r'sides: must be a list of 2 values, not \[1\]'),
-        (dict(sides=[]), r'sides: must be a list, not \[\]'),
+        (dict(sides=[]), r'sides: must be a list of 2 values, not \[\]'),
         (dict(sides=[1, 0]), 'sides: must be at least 1'),
         (dict(colours=[[1, 2, 256]]), 'colours: must be at least 0 and at most 255'),
         (dict(colours=[[1, 2]]), 'colours: must be a list of 3 values'),

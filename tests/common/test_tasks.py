@@ -53,9 +53,10 @@ def test_channels_follow_from_the_names_where_they_can():
     'values, message',
     [
         (dict(inputs=3), 'inputs: must be at least 1 and at most 2, not 3'),
-        (dict(tasks=[]), 'tasks: must be a list'),
+        (dict(tasks=[]), r'tasks: must be a list of at least one value, not \[\]'),
         (dict(tasks=list('abcde')), 'tasks: must be at most 4, not 5'),
         (dict(tasks=['depth', 'depth']), 'tasks: names depth twice'),
+        (dict(tasks=['depth', 'score']), 'tasks: score is what the score of all tasks is called'),
         (dict(tasks=['a/b']), "tasks: a name has lower-case .*not 'a/b'"),
         (dict(tasks=['../x']), 'tasks: a name has'),
         (dict(tasks=['a' * 33]), 'tasks: a name has .*at most 32 characters'),

@@ -65,3 +65,10 @@ def test_a_damaged_or_too_large_file_is_refused(tmp_path):
     path.write_bytes(whole[:2000] + bytes([whole[2000] ^ 1]) + whole[2001:])
     with pytest.raises(InputError, match='a.png: damaged or truncated'):
         depth_files.read(path)
+
+
+def test_what_networks_can_predict_is_written_without_a_warning(tmp_path, recwarn):
+    depth = np.array([[np.nan, -3, np.inf, 2]], np.float32)
+    depth_files.write(tmp_path / 'depth.png', depth)
+    assert depth_files.read(tmp_path / 'depth.png').tolist() == [[0, 0, 65535 / 256, 2]]
+    assert not recwarn.list

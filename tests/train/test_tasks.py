@@ -6,10 +6,15 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+import yaml
 
+from engine import Segmenter
+from engine.config.settings import ConfigSettings
+from engine.export import exporting
+from engine.export.settings import ExportSettings, FormSettings
 from engine.runs import checkpoints
 from models import weights
-from support import task_runs
+from support import evaluate_runs, task_runs
 from support.task_runs import TASKS, TaskTraining
 from support.train_runs import same_weights, signalled
 
@@ -125,6 +130,63 @@ def test_initial_weights_and_a_network_of_depth_alone(whole, scenes, tmp_path):
     training.whole('run', '--resume', '--allow-changes', '--set', 'max_iter=2')
 
 
+@pytest.fixture
+def frames(scenes, tmp_path):
+    """The data set with the frame before in the place of flow, which dataset.yaml says."""
+    data = tmp_path / 'frames'
+    shutil.copytree(scenes, data)
+    with open(data / 'dataset.yaml', 'a') as file:
+        file.write('input_kind: image\n')
+    return data
+
+
+def test_a_run_keeps_what_its_data_are(frames, tmp_path, caplog):
+    """Its pictures and classes, in exported files, too: the data can be elsewhere then."""
+    training = TaskTraining(frames, tmp_path, '--no-validation', max_iter=1)
+    run = training.whole('run')
+    shutil.rmtree(frames)
+    file = tmp_path / 'run.onnx'
+    form = FormSettings(size='32x64', output='maps')
+    settings = ExportSettings(
+        output_file=file, config=ConfigSettings(config_file=run / 'config.yaml'), form=form
+    )
+    assert exporting.export_network(settings) == 0
+    for segmenter in (Segmenter(run, context='cpu'), Segmenter(weights=file)):
+        assert segmenter.network.flow == (False, False)
+        assert segmenter.network.info.of_task('motion').classes == ('static', 'moving')
+    assert 'names of the classes' not in caplog.text
+    config = yaml.safe_load((run / 'config.yaml').read_text())
+    del config['task_classes']
+    (run / 'older.yaml').write_text(yaml.safe_dump(config))
+    Segmenter(run / 'older.yaml', weights=run / 'final.h5', context='cpu')
+    assert 'the names of the classes of motion are in neither the config nor' in caplog.text
+
+
+def test_states_of_older_versions_have_the_kind_of_their_data(frames, tmp_path):
+    training = TaskTraining(frames, tmp_path, '--no-validation', max_iter=1)
+    run = training.whole('run')
+    state = checkpoints.load(run / 'state.h5')
+    del state.config['input_kind']
+    checkpoints.save(run / 'state.h5', state)
+    training.whole('run', '--resume', '--set', 'max_iter=1')
+
+
+def test_classes_of_a_task_in_another_order(scenes, tmp_path, capsys):
+    """Labels of motion would have other meanings, for a training as for scores."""
+    data = tmp_path / 'own'
+    shutil.copytree(scenes, data)
+    training = TaskTraining(data, tmp_path, '--no-validation', max_iter=1)
+    run = training.whole('run')
+    text = (data / 'dataset.yaml').read_text()
+    (data / 'dataset.yaml').write_text(text.replace('[static, moving]', '[moving, static]'))
+    own = ['-d', data, '-cfg', run, '-c', 'cpu']
+    problem = "class 0 of motion is 'static' in the config"
+    assert problem in evaluate_runs.refused(capsys, *own)
+    assert problem in TaskTraining(data, tmp_path).refused(capsys, 'run', '--resume', '-cfg', run)
+    line = training.refused(capsys, 'run', '--resume')
+    assert 'classes of motion: moving, static were in the order static, moving' in line
+
+
 MISTAKES = [  # changes of the config, and the beginning of the message
     ({'task_weights': [1, 2]}, 'task_weights: 2 values for 3 tasks (depth, segmentation, motion)'),
     ({'task_weights': [0, 0, 0]}, 'task_weights: are all 0'),
@@ -142,6 +204,28 @@ MISTAKES = [  # changes of the config, and the beginning of the message
     ),
     ({'task_losses': {'motion': 3}}, 'task_losses: motion: must be a block of "key: value" lines'),
     ({'task_losses': [1]}, 'task_losses: must be a block of "key: value" lines'),
+    (
+        {'task_classes': {'motion': ['a', 'b']}},
+        'task_classes: motion: must be a block with classes',
+    ),
+    ({'task_classes': {'motion': {'classes': ['a']}}}, 'task_classes: 1 classes for motion, but'),
+    (
+        {'task_classes': {'motion': {'classes': ['a', 'b'], 'palette': [[1, 2, 300]]}}},
+        'task_classes: motion: palette: must be at least 0 and at most 255',
+    ),
+    (
+        {'task_classes': {'segmentation': {'classes': ['a', 'b', 'c']}}},
+        'task_classes: segmentation: no task with classes after the first one, which are motion; ',
+    ),
+    (
+        {'task_losses': {'motion': {'aux_weights': [0.4]}}},
+        'task_losses: motion: aux_weights: the task has no auxiliary heads; they are those of seg',
+    ),
+    (
+        {'task_losses': {'segmentation': {'aux_weights': [0.4]}}},
+        'aux_weights: 1 given, the network has 0 auxiliary heads (task segmentation)',
+    ),
+    ({'aux_weights': [0.4]}, 'aux_weights: 1 given, the network has 0 auxiliary heads'),
     ({'best_task': 'car'}, 'best_task: car is no task of the network; its tasks are depth, '),
     ({'best_weights': [1]}, 'best_weights: 1 values for 3 tasks'),
     ({'best_task': 'depth', 'best_weights': [1, 1, 1]}, 'best_task, best_weights: both are set'),

@@ -83,6 +83,15 @@ class Criterion:
     main: Callable[[Head], MicroBatchLoss]
     terms: tuple[tuple[float, Callable[[Head], MicroBatchLoss]], ...] = ()
 
+    def check_heads(self, count: Callable[[], int]) -> None:
+        """Raise ``SectionError`` if ``aux_weights`` does not match the number of auxiliary heads.
+
+        Args:
+            count: Returns that number; it is called only if there are weights.
+        """
+        if self.keys.aux_weights is not None:
+            self.keys.weights_of_aux(count())
+
     def build(
         self,
         outputs: Sequence[nn.Variable],

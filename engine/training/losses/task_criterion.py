@@ -10,7 +10,7 @@
 The objective is used as that of a single task; see :mod:`engine.training.losses.criterion`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -51,6 +51,13 @@ def create(config: Mapping[str, Any], tasks: Sequence[Task]) -> 'TaskCriterion':
     scales = LearnedScales if keys.task_weighting == LEARNED else TaskScales
     first = next((task for task in tasks if task.kind == CLASSES), None)
     without = {**config, 'aux_weights': None}  # auxiliary heads belong to the first class task
+    for name, own in (keys.task_losses or {}).items():
+        if 'aux_weights' in own and (first is None or name != first.name):
+            where = 'no task has any' if first is None else f'they are those of {first.name}'
+            raise SectionError(
+                'task_losses',
+                f'{name}: aux_weights: the task has no auxiliary heads; {where}, leave the key out',
+            )
     parts = [_criterion_of(task, keys, config if task == first else without) for task in tasks]
     return TaskCriterion(tuple(tasks), tuple(parts), scales(keys.weights_of(tasks)))
 
@@ -91,6 +98,17 @@ class TaskCriterion:
     parts: tuple[Criterion | DepthCriterion, ...]
     scales: TaskScales
 
+    def check_heads(self, count: Callable[[], int]) -> None:
+        """Check the weights of auxiliary heads as :meth:`Criterion.check_heads` does."""
+        classes = ((t, part) for t, part in zip(self.tasks, self.parts) if t.kind == CLASSES)
+        task, part = next(classes, (None, None))
+        if task is None or not isinstance(part, Criterion):
+            return
+        try:
+            part.check_heads(count)
+        except SectionError as error:
+            raise SectionError(error.key, f'{error.problem} (task {task.name})') from error
+
     def build(
         self,
         outputs: Sequence[nn.Variable],
@@ -130,10 +148,12 @@ class TaskObjective:
 
     Attributes:
         loss: Variable (1,), this micro-batch's share of the loss of the whole batch.
+        names: Names of the tasks, in order.
     """
 
     def __init__(self, objectives: Mapping[str, Objective], scales: TaskScales):
         self._objectives, self._scales = dict(objectives), scales
+        self.names = tuple(objectives)
         self._factors = [nn.Variable((1,), need_grad=False) for _ in self._objectives]
         parts = zip(self._objectives.values(), self._factors)
         self.loss: nn.Variable = reduce(add, (part.loss * factor for part, factor in parts))

@@ -5,7 +5,8 @@ import pytest
 
 from common.errors import UserError
 from engine.config import class_info, loading
-from engine.config.data import check_classes, open_dataset
+from engine.config.data import check_classes, open_dataset, with_input_kind
+from engine.inference import scene
 from support import scene_data
 from support.street_scenes import write_cityscapes
 
@@ -86,6 +87,20 @@ def test_classes_have_names_without_the_data(load):
     assert depth.classes == ('class 0',)
 
 
+def test_names_of_further_tasks_are_those_of_the_config(load, root):
+    own = 'task_classes: {motion: {classes: [resting, moving], palette: [[1, 2, 3], [4, 5, 6]]}}\n'
+    for info in (class_info(load(ALL + own)), open_dataset(load(ALL + own), 'train', root).info):
+        motion = info.of_task('motion')
+        assert motion.classes == ('resting', 'moving')
+        assert motion.palette == ((1, 2, 3), (4, 5, 6))
+    inherited = loading.load(
+        load(ALL + own).path, ['tasks=[depth, segmentation]', 'task_channels=[1, 3]']
+    )
+    assert 'task_classes' not in inherited
+    with pytest.raises(UserError, match=r'task_classes: motion: no task .* \(.*config.yaml\)'):
+        load(f'num_classes: 3\n{own}')
+
+
 def test_cityscapes_has_three_tasks(load, tmp_path):
     write_cityscapes(tmp_path / 'city', [('train', 'ulm', 'ulm_000000_000019')])
     config = load(ALL.replace('3, 2', '19, 2'), 'cityscapes')
@@ -126,3 +141,16 @@ def test_a_list_of_images_cannot_have_tasks(load, root):
     (root / 'list.txt').write_text('images/a.png labels/a.png\n')
     with pytest.raises(UserError, match='list.txt: a list names an image and a label a line'):
         open_dataset(load(ALL), 'train', root, root / 'list.txt')
+
+
+def test_the_kind_of_first_pictures_is_that_of_the_data(load, root):
+    """Inference treats them as training does: the data set decides where the config does not."""
+    (root / 'dataset.yaml').write_text(f'{scene_data.DESCRIPTION}input_kind: image\n')
+    config = load(f'{ALL}data_dir: {root}\n')
+    assert scene.flow_of(config, 2) == open_dataset(config, 'train').flow == (False, False)
+    assert scene.flow_of(load(f'{ALL}data_dir: {root}\ninput_kind: flow\n'), 2) == (True, False)
+    assert scene.flow_of(load(ALL), 2) == (True, False)
+    assert with_input_kind(load(ALL), root)['input_kind'] == 'image'
+    assert scene.flow_of(load('num_classes: 3\n'), 1) == (False,)
+    (root / 'dataset.yaml').unlink()
+    assert scene.flow_of(load(f'{ALL}data_dir: {root}\n'), 2) == (True, False)

@@ -134,3 +134,20 @@ def test_right_predictions_have_no_error():
     counts.process(metres, metres)
     report = counts.report(None)
     assert (report['ard'], report['rmse'], report['delta1']) == (0, 0, 100)
+
+
+@pytest.mark.parametrize('limits', [None, (0.0, 80.0)])
+@pytest.mark.parametrize('odd', [math.nan, math.inf, -math.inf])
+def test_a_prediction_that_is_not_finite_is_the_worst(odd, limits):
+    """It counts, with a number that JSON can hold, wherever the limits are."""
+    metres = np.array([[10, 79]], np.float32)
+    prediction = metres.copy()
+    good = depth_metrics.scores(depth_metrics.image_sums(metres, prediction, limits))
+    prediction[0, 1] = odd
+    counts = DepthEvaluator(limits)
+    sums = counts.process(metres, prediction)
+    bad = depth_metrics.scores(sums)
+    assert bad.pixels == good.pixels == 2 and good.ard == 0
+    assert bad.ard == pytest.approx((1e6 - 79) / 79 / 2)
+    assert bad.deltas == (0.5, 0.5, 0.5)
+    json.dumps(counts.report(None), allow_nan=False)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from common import once
+from common.sections import SectionError
 from datasets import depth_files
 from engine.evaluation import depth_metrics, metrics, score_keys
 from engine.evaluation.evaluator import Evaluator
@@ -170,11 +171,14 @@ def test_what_cannot_be_written_is_refused(trained, tmp_path, capsys):
     ],
     ids=['depth alone', 'two pictures, one task'],
 )
-def test_networks_of_one_task(changes, trained, tmp_path):
+def test_networks_of_one_task(changes, trained, tmp_path, capsys):
     data, _ = trained
     run = TaskTraining(data, tmp_path, '--no-validation', max_iter=1, **changes).whole('run')
     options = arguments(data, run, tmp_path)
     if changes['tasks']:
+        assert '--boundary: no task has classes' in evaluate_runs.refused(capsys, *options)
+        options.remove('--boundary')
+        assert '--confusion: no task has classes' in evaluate_runs.refused(capsys, *options)
         options = options[: options.index('--confusion')]
     assert evaluate_runs.started(*options) == 0
     report = report_in(tmp_path)
@@ -235,3 +239,8 @@ def test_scores_of_class_tasks_equal_the_original(shared):
                 counts.process(label[0].astype(np.uint8), scores.argmax(0).astype(np.uint8))
             assert 100 * metrics.scores(counts.matrix).miou == pytest.approx(mean, rel=1e-5)
         assert known['confusion_matrix_rows_are_labels'] == counts.matrix.tolist()
+
+
+def test_a_range_of_depths_needs_a_depth_task():
+    with pytest.raises(SectionError, match='test_depth_range: none of the tasks segmentation, mot'):
+        ScoreKeys(test_depth_range=(0, 80)).weights_of(SCENE_TASKS[1:])

@@ -4,8 +4,9 @@ import nnabla as nn
 import numpy as np
 import pytest
 
+import models
 from engine.export.exporter import export
-from engine.export.spec import ExportSpec
+from engine.export.spec import ExportSpec, output_names
 from engine.inference.predictor import normalise
 from support import stand_ins
 from support.exported import assert_same, logits_of, prepared, run_onnx
@@ -37,3 +38,18 @@ def test_every_kind_of_input_gives_the_requested_output(kind, tmp_path):
         result = run_onnx(path, np.ascontiguousarray(x))
         assert result.dtype == (np.uint8 if kind == 'labels' else np.float32)
         assert_same(result, expected)
+
+
+@pytest.mark.parametrize(
+    ('tasks', 'names'),
+    [
+        (['image', 'motion'], ['image_output', 'motion']),
+        (['image', 'image_output'], ['image_output_output', 'image_output']),
+        (['segmentation'], ['logits']),
+    ],
+)
+def test_every_output_has_a_name_of_its_own(tasks, names):
+    network = models.create(
+        'deeplabv3plus_mobilenetv2_tv_edgeailite', tasks=tasks, task_channels=[2] * len(tasks)
+    )
+    assert output_names(network.info, ExportSpec()) == names

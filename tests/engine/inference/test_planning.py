@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
+from common.inputs import Input
+from common.tasks import CLASSES, DEPTH, Task
 from datasets import image_files
+from datasets.keys import DEFAULT_READING
 from engine.inference import LooksSettings, planning
+from engine.inference.first_pictures import FirstPictures
 from support import stand_ins
 
 
@@ -50,3 +54,20 @@ def test_folders_without_permission_are_refused(small_photo):
     Path('closed').chmod(0o555)
     with without_rights(), pytest.raises(UserError, match='closed/new/a.png: cannot be written'):
         planning.plan_outputs(['small.png'], 'closed/new/a.png', looks)
+
+
+@pytest.mark.parametrize('option', ['save_color', 'save_confidence', 'save_probabilities'])
+def test_maps_of_classes_need_a_task_with_classes(option, tmp_path):
+    image_files.write_image(tmp_path / 'a.png', stand_ins.image(9, 9))
+    looks, depth = LooksSettings(**{option: True}), Task('depth', DEPTH, 1)
+    given = [str(tmp_path / 'a.png')], str(tmp_path / 'b.png'), looks
+    with pytest.raises(UserError, match=f'--{option.replace("_", "-")}: no task has classes'):
+        planning.plan_outputs(*given, tasks=[depth])
+    planning.plan_outputs(*given, tasks=[depth, Task('motion', CLASSES, 2)])
+
+
+def test_first_pictures_without_an_image_are_refused(tmp_path):
+    video = Input(tmp_path / 'a.mp4', Path('a.mp4'))
+    FirstPictures(None, True, DEFAULT_READING).check([video])
+    with pytest.raises(UserError, match='--first-input: the first pictures of a video come from'):
+        FirstPictures(tmp_path, True, DEFAULT_READING).check([video])
