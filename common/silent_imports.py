@@ -44,15 +44,21 @@ def load(name: str) -> Any:
 def _matplotlib(name: str) -> Any:
     """Import a module of matplotlib, whatever shows figures in the process that started this one.
 
-    The kernel of a notebook names a backend to all programs that its cells start, and matplotlib
-    cannot be imported where that backend is not installed. The project's figures need none.
+    The kernel of a notebook names a backend to all programs that its cells start, and the first
+    import of matplotlib fails where that backend is not installed, and leaves it half imported. The
+    project's figures need no backend, but those of a program that uses the project may.
     """
+    first = 'matplotlib' not in sys.modules
+    backend = os.environ.pop(MATPLOTLIB_BACKEND, None)
     try:
-        return importlib.import_module(name)
-    except ValueError:
-        if os.environ.pop(MATPLOTLIB_BACKEND, None) is None:
-            raise
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
+    finally:
+        if backend is not None:
+            os.environ[MATPLOTLIB_BACKEND] = backend
+    if first and backend:
+        with suppress(ValueError):
+            sys.modules['matplotlib'].rcParams['backend'] = backend
+    return module
 
 
 def _private_matplotlib(name: str) -> Any:

@@ -53,12 +53,14 @@ def test_the_telemetry_of_openvino_is_installed_and_cannot_be_imported():
 def test_figures_are_drawn_whatever_shows_those_of_a_notebook(tmp_path, backend):
     """A notebook's kernel names its backend in the environment of the commands in its cells."""
     program = (
-        'from pathlib import Path; from common import figures; '
-        'figures.write(Path("a.png"), figures.new(1, 1))'
+        'from pathlib import Path; from common import figures; figure = figures.new(1, 1); '
+        'figure.suptitle("a", color="red"); figures.write(Path("a.png"), figure); '
+        'import os, matplotlib; print(os.environ["MPLBACKEND"], matplotlib.rcParams["backend"])'
     )
     process = programs.run('-c', program, cwd=tmp_path, MPLBACKEND=backend, **FROM_PROJECT)
     assert process.returncode == 0, process.stderr
     assert (tmp_path / 'a.png').stat().st_size > 100
+    assert (backend == 'svg') == (process.stdout == 'svg svg\n')  # a program keeps its own
 
 
 @pytest.mark.parametrize('package', ['openvino', 'nncf', 'matplotlib'])
