@@ -40,6 +40,7 @@ def test_the_notebook_is_stored_without_outputs():
     nbformat.validate(read_notebook())
     for cell in code_cells().values():
         assert cell.execution_count is None and not cell.outputs, cell.id
+    assert re.search('took .* minutes', read_notebook().cells[0].source)
 
 
 def test_the_practice_data_are_those_of_the_page():
