@@ -33,10 +33,10 @@ WITH_TASKS = tuple(
 )
 
 
-def all_with_default(default):
-    """Return all names as test parameters; those not in ``default`` run with `make test-all`."""
+def all_with_default(default, names=NAMES):
+    """Return names as test parameters; those not in ``default`` run with `make test-all`."""
     marks = [pytest.mark.whole_registry, pytest.mark.timeout(900)]
-    return [name if name in default else pytest.param(name, marks=marks) for name in NAMES]
+    return [name if name in default else pytest.param(name, marks=marks) for name in names]
 
 
 def bases_of(path):
