@@ -25,8 +25,8 @@ from datasets.samples import count_of, regular_file
 
 MAX_SCENES = 5000  # of larger splits, as many are examined, evenly spread
 MAX_READ_SCENES = 100  # whose depth and flow are read
-# Metres of the median of depth. Streets in millimetres, read as metres x 256, are above it; indoor
-# depth in millimetres is not.
+# Metres of the median of depth. Millimetres read as metres x 256 are above it where the median is
+# more than 20 m, as in open streets.
 PLAUSIBLE = 0.1, 80.0
 MAX_MOVEMENT = 32.0  # pixels of the median of flow; photos read as flow are above it
 _HEADER_BYTES = 24  # of a PNG, with width and height

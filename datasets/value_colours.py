@@ -23,7 +23,7 @@ def depth_limits(*depths: np.ndarray) -> tuple[float, float]:
     Args:
         depths: (H, W) float32, metres, 0 where unknown.
     """
-    known = np.concatenate([depth[depth > 0].ravel() for depth in depths])
+    known = np.concatenate([depth[(depth > 0) & np.isfinite(depth)] for depth in depths])
     if not known.size:
         return DEFAULT_LIMITS
     low, high = np.percentile(known, (_SHARE_BEYOND, 100 - _SHARE_BEYOND))
@@ -43,7 +43,7 @@ def paint_depth(depth: np.ndarray, limits: tuple[float, float] | None = None) ->
     low, high = usable_limits(limits or depth_limits(depth))
     known = depth > 0
     share = np.zeros(depth.shape)
-    share[known] = np.log(high / depth[known]) / math.log(high / low)
+    share[known] = np.log(high / np.minimum(depth[known], high)) / math.log(high / low)
     return _of_share(share, known)
 
 

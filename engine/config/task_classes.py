@@ -55,10 +55,10 @@ def _table(task: str, value: Any) -> TaskClasses:
     except SectionError as error:
         raise SectionError(KEY, f'{short_text(task)}: {error}') from error
     names = found.get('classes', ())
-    colours = found.get('palette') or datasets.distinct_colours(len(names))
+    colours = found.get('palette', ())
     long, repeated = long_name(names), repeated_name(names)
     problem = None
-    if len(colours) != len(names):
+    if colours and len(colours) != len(names):
         problem = f'{len(colours)} colours for {len(names)} classes; list one for each'
     elif long is not None:
         problem = f'{short_text(long)} has {len(long)} characters; shorten it'
@@ -139,8 +139,7 @@ def with_all_tasks(config: Config, known: DatasetInfo) -> DatasetInfo:
     for task in further_tasks(config):
         own, found = given.get(task.name), others.get(task.name)
         if own is not None:
-            same = found is not None and found.classes == own.classes
-            others[task.name] = replace(found, palette=own.palette) if found and same else own
+            others[task.name] = _over(own, found)
             if len(own.classes) != task.channels:
                 raise UserError(
                     f'{KEY}: {len(own.classes)} classes for {task.name}, but its task_channels are '
@@ -153,6 +152,15 @@ def with_all_tasks(config: Config, known: DatasetInfo) -> DatasetInfo:
             palette = datasets.distinct_colours(task.channels)
             others[task.name] = TaskClasses(task.name, names, palette)
     return replace(known, others=tuple(others.values()))
+
+
+def _over(own: TaskClasses, found: TaskClasses | None) -> TaskClasses:
+    """Return the classes of a config over those of the data set, whose colours stay if they fit."""
+    fitting = found.palette if found and len(found.palette) == len(own.classes) else ()
+    palette = own.palette or fitting or datasets.distinct_colours(len(own.classes))
+    if found and found.classes == own.classes:
+        return replace(found, palette=palette)
+    return replace(own, palette=palette)
 
 
 def further_tasks(config: Config) -> list[Task]:

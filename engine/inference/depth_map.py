@@ -54,8 +54,14 @@ class DepthMap:
 
     @property
     def range(self) -> tuple[float, float, float]:
-        """Median of the metres, and the lower and upper end of the middle 90 % of the pixels."""
-        low, middle, high = np.percentile(self.known, (5, 50, 95))
+        """Median of the metres, and the lower and upper end of the middle 90 % of the pixels.
+
+        Pixels without depth, 0, do not count; without any other the three are 0.
+        """
+        depth = self.known[self.known > 0]
+        if not depth.size:
+            return 0.0, 0.0, 0.0
+        low, middle, high = np.percentile(depth, (5, 50, 95))
         return float(middle), float(low), float(high)
 
     def picture(self) -> np.ndarray:

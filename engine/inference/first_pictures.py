@@ -59,7 +59,7 @@ class FirstPictures:
                 f'{FIRST_INPUT} {self.place}: is one picture, but there are {len(images)} images; '
                 'name a folder that has a picture for each'
             )
-        if images and not any(map(self._found, images)):
+        if not any(map(self._found, images)):
             self.path_of(images[0])
 
     def files(self) -> Iterator[Path]:

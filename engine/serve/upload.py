@@ -165,13 +165,17 @@ def _one_file(
         )
     data = file.file.read()
     if len(data) > limits.max_bytes:
-        raise _too_long(limits)
+        raise _too_long(limits, field)
     return Upload(short_text(file.filename or field), data)
 
 
-def _too_long(limits: LimitSettings) -> Refusal:
+def _too_long(limits: LimitSettings, field: str = FIELD) -> Refusal:
+    if field == FIRST_FIELD:  # optical flow is no JPEG
+        place, remedy = f'field {field}: ', 'make it smaller'
+    else:
+        place, remedy = '', 'save the picture as JPEG or make it smaller'
     return Refusal(
         413,
-        f'the upload is longer than {limits.max_bytes} bytes; save the picture as JPEG or make it '
-        'smaller, or start the server with a larger --max-bytes',
+        f'{place}the upload is longer than {limits.max_bytes} bytes; {remedy}, or start the server '
+        'with a larger --max-bytes',
     )

@@ -68,6 +68,7 @@ def complete(
         )
     tables = task_classes.tables_of(data.info, task_classes.further_tasks(config))
     if tables:
+        config = config.without(task_classes.KEY)  # the tables hold what it says
         config = config.completed({task_classes.KEY: tables}, f'the data set {data.info.name}')
     family = models.family_of(NetworkKeys.of(config).network)
     form = optimizer.momentum_form(SolverKeys.of(config), family.momentum_form)

@@ -129,6 +129,7 @@ def _claim_folder(folder: Path, own: dict[str, object]) -> None:
         if document != own:
             if isinstance(document.get('frames'), str):
                 document['frames'] = os.path.normpath(real(folder) / document['frames'])
+            document.setdefault('frames', 'unknown (by an older version)')
             listed = ', '.join(f'{key} {value}' for key, value in document.items())
             raise UserError(
                 f'{one_line(folder)}: its pictures were computed with {one_line(listed)}; repeat '

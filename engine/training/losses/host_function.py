@@ -1,6 +1,5 @@
 """The base of functions that the host computes, with a scalar loss as the first output."""
 
-from abc import ABC
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -10,7 +9,7 @@ from nnabla.function import PythonFunction
 Variables: TypeAlias = Sequence[nn.Variable]
 
 
-class HostFunction(PythonFunction, ABC):
+class HostFunction(PythonFunction):
     """An NNabla function in Python whose outputs are scalars.
 
     The forward pass keeps what the gradient needs, so NNabla may free inputs and outputs.

@@ -1,5 +1,6 @@
 """python -m datasets.prepare flow: vectors and confidence, which frames follow, and resuming."""
 
+import json
 import os
 import shutil
 import time
@@ -14,6 +15,7 @@ from datasets import optical_flow, prepare
 from datasets.optical_flow import U, V
 from datasets.preparation.flow import compute, frames
 from datasets.preparation.flow.compute import DIS, FARNEBACK, METHODS, flow_picture
+from datasets.preparation.flow.writing import RECORD
 from datasets.samples import SceneFiles
 from support.street_scenes import write_cityscapes, write_png
 
@@ -144,6 +146,12 @@ def test_frames_of_another_folder_with_the_same_names_are_refused(clip, capsys):
     assert run(clip / 'other', *words) == 2
     error = capsys.readouterr().err
     assert f'frames {clip.resolve()}/images; repeat the command with these, or name a new' in error
+    record = clip / 'flow' / RECORD
+    document = json.loads(record.read_text())
+    record.write_text(json.dumps({key: document[key] for key in ('method', 'height')}))
+    assert run(clip / 'images', *words) == 2
+    assert 'frames unknown (by an older version)' in capsys.readouterr().err
+    record.write_text(json.dumps(document))
     (clip / 'moved').mkdir()
     for folder in ('images', 'flow'):
         (clip / folder).rename(clip / 'moved' / folder)

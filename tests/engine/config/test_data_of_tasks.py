@@ -93,6 +93,12 @@ def test_names_of_further_tasks_are_those_of_the_config(load, root):
         motion = info.of_task('motion')
         assert motion.classes == ('resting', 'moving')
         assert motion.palette == ((1, 2, 3), (4, 5, 6))
+    names = 'task_classes: {motion: {classes: [static, moving]}}\n'
+    colours = [
+        open_dataset(load(ALL + keys), 'train', root).info.of_task('motion').palette
+        for keys in (names, '')
+    ]
+    assert colours[0] == colours[1]  # those of the data set
     inherited = loading.load(
         load(ALL + own).path, ['tasks=[depth, segmentation]', 'task_channels=[1, 3]']
     )

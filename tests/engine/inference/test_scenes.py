@@ -122,6 +122,18 @@ def test_depth_is_painted_with_a_bar_of_metres():
         result.overlay(0)
 
 
+def test_depth_that_is_not_finite_is_no_obstacle():
+    """As half precision gives it, or weights with NaN."""
+    depth = np.full((8, 8), 5, np.float32)
+    depth[0], depth[1], depth[2] = np.inf, np.nan, 0
+    result = DepthMap(np.zeros((8, 8, 3), np.uint8), depth)
+    assert result.limits == DepthMap(result.image, depth[3:]).limits
+    picture = result.overlay(1.0)
+    assert picture[0].any() and not picture[1:3].any()  # far, and unknown
+    assert result.range[0] == 5
+    assert DepthMap(result.image, depth[1:3]).range == (0, 0, 0)
+
+
 @pytest.mark.parametrize('number', [1, 3])
 def test_another_number_of_pictures_is_refused(segmenter, scene, number):
     given = scene.image if number == 1 else (*scene.pictures, scene.image)
