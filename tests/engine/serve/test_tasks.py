@@ -178,7 +178,7 @@ LARGE = served_tasks.png(np.full((110, 110, 3), optical_flow.ZERO, np.uint8))
         (('first_input', 'a.png', GREY), 415, 'a.png: 8-bit, of the PNG colour type 0, but optic'),
         (('first_input', 'a.png', OTHER_SHAPE), 422, 'a.png: the first picture of the scene has 3'),
         (('first_input', 'a.png', LARGE), 413, 'a.png: more than 10000 pixels; make it smaller'),
-        (('first_input', 'a.png', bytes(60_001)), 413, 'field first_input: the upload is longer than'),
+        (('first_input', 'a.png', bytes(60_001)), 413, 'field first_input: the upload is longer'),
         (('first_input', 'a.png', bytes(300_000)), 413, 'the upload is longer than 60000 bytes'),
     ],
 )
