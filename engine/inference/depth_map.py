@@ -56,7 +56,7 @@ class DepthMap:
     def range(self) -> tuple[float, float, float]:
         """Median of the metres, and the lower and upper end of the middle 90 % of the pixels.
 
-        Pixels without depth, 0, do not count; without any other the three are 0.
+        Pixels of unknown depth do not count; where all are unknown, the three are 0.
         """
         depth = self.known[self.known > 0]
         if not depth.size:

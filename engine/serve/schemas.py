@@ -178,8 +178,8 @@ class DepthTask(BaseModel):
 
     kind: Literal['depth']
     median: float = Field(description='metres')
-    low: float = Field(description='metres; 5 % of the pixels are nearer')
-    high: float = Field(description='metres; 5 % of the pixels are farther')
+    low: float = Field(description='metres; 5 % of the pixels with a depth are nearer')
+    high: float = Field(description='metres; 5 % of the pixels with a depth are farther')
     colours: DepthColours
     pictures: DepthPictures | None = Field(default=None, description='with include=pictures')
     pixels: DepthPixels | None = Field(default=None, description='with include=pixels')
